@@ -8,19 +8,25 @@ from pathlib import Path
 from IPython.core.inputtransformer2 import TransformerManager
 
 PACKAGE = Path(__file__).resolve().parent.parent / "recsys_lite"
+ROWS = PACKAGE / "data" / "leaderboard"
 DATA = {".gz", ".npz", ".json", ".js", ".css"}
 
 
 def package_hash(cells: Iterable[str]) -> str:
     """A hash of the package's modules that these cells import, directly or through others, and of the data these name.
 
-    A data file counts where an imported module names it or its folder. Docstrings do not count: mending one need not run the
-    book again (a page that prints one is caught by nbval).
+    A data file counts where an imported module names it or its folder; a row of the leaderboard, where every word of its name is
+    in the cells or they ask for all names. Docstrings do not count: mending one need not run the book again (a page that prints
+    one is caught by nbval).
     """
+    cells = list(cells)
+    said = "\n".join(cells).lower()
     sources = {path: _without_docstrings(path.read_text(encoding="utf-8")) for path in sorted(_imported(cells))}
     code = "\n".join(sources.values())
     files = [path for path in sorted(PACKAGE.rglob("*")) if path.suffix in DATA]
     data = [path for path in files if path.name in code or f'"{path.parent.name}"' in code]
+    if "leaderboard.names(" not in said:
+        data = [path for path in data if path.parent != ROWS or all(word in said for word in path.name.split(".")[0].split("_"))]
     contents = {path: source.encode() for path, source in sources.items()} | {path: path.read_bytes() for path in data}
     digest = hashlib.sha256()
     for path, content in contents.items():
