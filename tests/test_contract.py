@@ -20,6 +20,7 @@ from recsys_lite.graphs import NGCF, LightGCN, normalised_adjacency
 from recsys_lite.interactions import Interactions as Events
 from recsys_lite.ncf import NCF
 from recsys_lite.negatives import Queue, all_items, in_batch, log_share, mixed, uniform, without_known
+from recsys_lite.pooling import HistoryPool
 from recsys_lite.popularity import CountMinSketch, StreamingFrequency
 from recsys_lite.splits import Split
 from recsys_lite.synthetic import checkerboard, ordered
@@ -191,6 +192,7 @@ TOWERS = {
         Interactions,
     ),
     "history of features": lambda: (HistoryMeanOf(ItemBag(PARITY, 4)), ItemBag(PARITY, 4, seed=7), Prefixes),
+    "history, weighted by place": lambda: (HistoryPool(N, 4, dropout=0.3, learned=True), ItemIds(N, 4), Prefixes),
     "one tower on both sides": lambda: (HistoryMeanOf(SHARED), SHARED, Prefixes),
 }
 
