@@ -121,6 +121,19 @@ def pooled_history(known: Interactions, temperature: float, learned: bool, n_epo
     return model
 
 
+def described_items(known: Interactions, items: Sequence[str], temperature: float, n_epochs: int, dim: int = 64):
+    """The pooled history with learned weights against the sum of what `items` names, "ids", "facts" and "text"; cosine."""
+    data = splits.protocol(datasets.movielens())[0]
+    text = content.vector_features(data.text_vectors).centred().matrix.toarray()
+    text = torch.nn.Sequential(towers.ItemVectors(text / text.std()), towers.mlp(text.shape[1], dim, seed=6))
+    parts = {"ids": towers.ItemIds(known.n_items, dim), "facts": towers.ItemBag(film_facts(), dim), "text": text}
+    users = pooling.HistoryPool(known.n_items, dim, 50, dropout=0.3, learned=True)
+    model = vectors.Cosine(towers.TwoTower(users, towers.Sum(*(parts[name] for name in items))), temperature)
+    source, sampler = examples.Prefixes(known, 50), negatives.in_batch(negatives.log_share(known))
+    training.fit(model, source, losses.logq_loss, sampler, n_epochs=n_epochs, weight_decay=0.1, **FIXED)
+    return model
+
+
 def content_profile(known: Interactions, cosine: bool, columns=content.FACTS, text: float = 0.0, facts: float = 1.0):
     """Facts by idf and centred text vectors, each at mean squared length 1, by these weights; nothing is learnt from known."""
     data = splits.protocol(datasets.movielens())[0]
@@ -301,6 +314,8 @@ ENTRIES = [
           {"temperature": [0.15, 0.2], "learned": [False], "n_epochs": [9]}),
     Entry("History learned weights", "towers", "two_towers/user_towers", pooled_history,
           {"temperature": [0.1, 0.15, 0.2], "learned": [True], "n_epochs": [9]}),
+    Entry("History described items", "towers", "two_towers/item_towers", described_items,
+          {"items": [["ids", "facts"], ["ids", "text"], ["ids", "facts", "text"]], "temperature": [0.15, 0.2], "n_epochs": [9]}),
     Entry("Tower blend", "towers", "systems/leaderboard", tower_blend,
           {"other": ["EASE", "ItemKNN", "ImplicitALS"], "weight": [1.0, 2.0, 3.0]}),
 ]  # fmt: skip
