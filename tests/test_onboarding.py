@@ -64,6 +64,10 @@ def test_deeper_trees_go_on_and_never_repeat_a_question():
         node = node.children[0]
     assert path == [0, 1]  # after 0 and 0 one user is left
     assert tree.root.children[1].question == 1 and tree.root.children[1].children[0].question == 2
+    # smoothed towards the parent, not the root: {1, 2, 3} after question 2, then {3} after question 1
+    tree = QuestionTree(2, 2.0, worth=lambda likes, answers: np.array([1.0, 2.0, 3.0])).fit(EVENTS, ANSWERS)
+    np.testing.assert_allclose(tree.root.children[1].scores, [2 / 5, 2 / 5, 1.5 / 5, 1.5 / 5])
+    np.testing.assert_allclose(tree.leaf(np.array([0, 1, 1])).scores, [0.8 / 3, 0.8 / 3, 0.6 / 3, 1.6 / 3])
     shallow = QuestionTree(depth=0).fit(EVENTS, ANSWERS)
     assert shallow.root.question is None
     np.testing.assert_allclose(shallow.score_items(asked([1, 1, 1]))[0], LIKES.mean(axis=0))
