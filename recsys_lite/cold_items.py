@@ -17,8 +17,8 @@ def ridge_map(features: Features, vectors: np.ndarray, warm: np.ndarray, regular
 
     features: e, a row an item; vectors: y, (n_items, d), those of `warm` are learnt from and the others never looked at.
     Means are those of the warm items, so an item of which nothing is known gets what no facts at all would mean. It is
-    solved by one system with a row a warm item, however many features there are. With a linear map from attributes to
-    the vectors of a factorization Gantner et al. (2010, section III) score new items; theirs is trained by BPR.
+    solved by one system with a row a warm item, however many features there are. That a map from attributes to the vectors
+    of a trained factorization serves new items is due to Gantner et al. (2010).
     """
     warm = _warm(features, vectors, warm)
     if regularization <= 0:
