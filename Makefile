@@ -3,12 +3,13 @@ PYTHON ?= python3
 PORT ?= 8000
 JOBS ?= 2
 BIN := .venv/bin
+INSTRUCTOR := homework/.venv/bin
 NBVAL := --nbval --nbval-current-env --nbval-sanitize-with tests/nbval.cfg
 
-.PHONY: help environment book serve lab test test-fast execute leaderboard lock clean
+.PHONY: help environment book serve lab test test-fast execute leaderboard homework-release homework-grade homework-check lock clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' Makefile
 
 environment:
 	@$(PYTHON) scripts/environment.py
@@ -36,10 +37,26 @@ execute: environment ## run again the notebooks whose source or package changed
 leaderboard: environment ## train what the stored leaderboard lacks
 	$(BIN)/python -m scripts.leaderboard
 
-lock: ## resolve requirements.in into requirements.txt (needs uv)
+homework/.venv/installed: homework/requirements-instructor.txt | environment
+	$(BIN)/python -m venv --clear homework/.venv
+	$(INSTRUCTOR)/pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+homework-release: homework/.venv/installed ## the students' notebooks, in homework/course/release
+	$(INSTRUCTOR)/python homework/course.py release
+
+homework-grade: homework/.venv/installed ## grade homework/course/submitted/<student>/<assignment>/
+	$(INSTRUCTOR)/python homework/course.py grade
+
+homework-check: homework/.venv/installed ## test the graders, and the whole loop with made-up submissions
+	cd homework && PYTHONPATH=. ../$(BIN)/pytest -q -n $(JOBS) test_problems.py
+	cd homework && .venv/bin/pytest -q --noconftest -c /dev/null --rootdir . test_course.py
+
+lock: ## resolve the requirements.in files into requirements.txt (needs uv)
 	@# CUDA's packages stay out: a torch that needs them asks for them itself
 	@command -v uv > /dev/null || { echo "make lock needs uv; get it with: pip install uv"; exit 1; }
 	uv pip compile --quiet --universal --python-version 3.11 --no-annotate --custom-compile-command "make lock" requirements.in -o requirements.txt
+	uv pip compile --quiet --universal --python-version 3.11 --no-annotate --custom-compile-command "make lock" homework/requirements-instructor.in -o homework/requirements-instructor.txt
 	grep -vE '^(nvidia|cuda|triton)' requirements.txt > requirements.tmp && mv requirements.tmp requirements.txt
 
 clean: ## remove what was built (.venv stays: rm -rf .venv)
