@@ -20,7 +20,7 @@ class VectorIndex:
     """Maximum inner product search over item vectors (n_items, d).
 
     kind is a Faiss factory string: "Flat" is exact, "IVF64,Flat" scans `n_probe` of 64 cells (1 by default),
-    "HNSW32,Flat" walks a graph, "PQ16" compresses to 16 bytes a vector. What has to be learned (cells, codebooks) is
+    "HNSW32,Flat" walks a graph (with a beam of 16, or as wide as what is looked up), "PQ16" compresses to 16 bytes a vector. What has to be learned (cells, codebooks) is
     learned from the vectors themselves.
     """
 
@@ -67,7 +67,10 @@ class VectorIndex:
         if exclude is not None and (np.ndim(exclude) != 2 or len(exclude) != len(queries)):
             raise ValueError(f"exclude must be ({len(queries)}, L), a row a query; got {np.shape(exclude)}.")
         n_excluded = 0 if exclude is None else np.shape(exclude)[1]
-        scores, items = self._index.search(queries, min(k + n_excluded, self.n_items))
+        n_wanted, beam = min(k + n_excluded, self.n_items), None
+        if isinstance(self._index, faiss.IndexHNSW):  # a graph returns no more than its beam holds
+            beam = faiss.SearchParametersHNSW(efSearch=max(self._index.hnsw.efSearch, n_wanted))
+        scores, items = self._index.search(queries, n_wanted, params=beam)
         scores[items < 0] = -np.inf
         if exclude is not None:
             dropped = np.array([np.isin(row, seen) for row, seen in zip(items, np.asarray(exclude))])

@@ -80,6 +80,14 @@ def test_what_is_excluded_never_comes_back(kind, n_probe):
     assert (np.diff(scores, axis=1) <= 1e-5).all()
 
 
+def test_a_graph_finds_enough_to_drop_many():
+    exclude = exact(QUERIES, ITEMS, 200)
+    items, _ = VectorIndex(ITEMS, "HNSW32,Flat").search(QUERIES, 10, exclude=exclude)
+    assert (items >= 0).all()
+    after = exact(QUERIES, ITEMS, 210)[:, 200:]
+    assert np.mean([np.isin(ours, theirs).mean() for ours, theirs in zip(items, after)]) > 0.9
+
+
 def test_a_list_is_short_when_the_catalogue_is_used_up():
     vectors = np.array([[3.0], [1.0], [2.0]])
     items, scores = VectorIndex(vectors).search([[1.0], [1.0]], 3, exclude=np.array([[3, 0], [0, 2]]))
