@@ -176,7 +176,7 @@ def tower_blend(known: Interactions, other: str, weight: float) -> evaluation.Re
         "ItemKNN": neighbors.ItemKNN(100, 0),
         "ImplicitALS": factorization.ImplicitALS(32, 0.0, 10.0),
     }
-    tower = pooled_history(known, temperature=0.15, learned=True, n_epochs=9)
+    tower = described_items(known, ["ids", "facts", "text"], temperature=0.15, n_epochs=9)
     return ensembles.ScoreBlend([tower, others[other].fit(known)], [weight, 1.0])
 
 
