@@ -148,17 +148,17 @@ def exposure_gini_inputs(rng):
 
 
 # --- 3. an interval where users are the sample ------------------------------------------------------------------------
-def interval(one, other, judged):
-    """(difference, low, high): mean over seeds within each judged user, then 1.96 standard errors over the users."""
-    per_user = (one - other)[:, judged].mean(axis=0)
+def interval(one, other, counted):
+    """(difference, low, high): mean over seeds within each counted user, then 1.96 standard errors over the users."""
+    per_user = (one - other)[:, counted].mean(axis=0)
     half = 1.96 * per_user.std(ddof=1) / np.sqrt(len(per_user))
     return np.array([per_user.mean(), per_user.mean() - half, per_user.mean() + half])
 
 
-def interval_loop(one, other, judged):
+def interval_loop(one, other, counted):
     gaps = []
-    for user in range(len(judged)):
-        if judged[user]:
+    for user in range(len(counted)):
+        if counted[user]:
             gaps.append(sum(a[user] - b[user] for a, b in zip(one, other)) / len(one))
     middle = sum(gaps) / len(gaps)
     variance = sum((gap - middle) ** 2 for gap in gaps) / (len(gaps) - 1)
@@ -166,24 +166,24 @@ def interval_loop(one, other, judged):
     return [middle, middle - half, middle + half]
 
 
-def interval_by_covariance(one, other, judged):
+def interval_by_covariance(one, other, counted):
     """The same by Var(x) + Var(y) - 2 Cov(x, y)."""
-    x, y = torch.tensor(one).mean(dim=0)[judged], torch.tensor(other).mean(dim=0)[judged]
+    x, y = torch.tensor(one).mean(dim=0)[counted], torch.tensor(other).mean(dim=0)[counted]
     table = torch.cov(torch.stack([x, y]))
     half = 1.96 * ((table[0, 0] + table[1, 1] - 2 * table[0, 1]) / len(x)).sqrt()
     return (x.mean() - y.mean()) + half * torch.tensor([0, -1, 1])
 
 
 def _interval(deviation=lambda gaps: gaps.mean(axis=0).std(ddof=1) / np.sqrt(gaps.shape[1]), keep_all=False):
-    def ends(one, other, judged):
-        gaps = (one - other) if keep_all else (one - other)[:, judged]
+    def ends(one, other, counted):
+        gaps = (one - other) if keep_all else (one - other)[:, counted]
         return gaps.mean() + 1.96 * deviation(gaps) * np.array([0, -1, 1])
 
     return ends
 
 
-def _unpaired(one, other, judged):
-    x, y = one[:, judged].mean(axis=0), other[:, judged].mean(axis=0)
+def _unpaired(one, other, counted):
+    x, y = one[:, counted].mean(axis=0), other[:, counted].mean(axis=0)
     half = 1.96 * np.sqrt((x.var(ddof=1) + y.var(ddof=1)) / len(x))
     return x.mean() - y.mean() + half * np.array([0, -1, 1])
 
@@ -192,10 +192,10 @@ def interval_inputs(rng):
     n_seeds, n_users = int(rng.integers(3, 5)), int(rng.integers(6, 9))
     ease = rng.random(n_users)
     one, other = (np.clip(ease + 0.2 * rng.normal(size=(n_seeds, n_users)) + up, 0.01, 0.99) for up in (0.1, 0.0))
-    judged = np.ones(n_users, dtype=bool)
-    judged[rng.choice(n_users, size=2, replace=False)] = False
-    one[:, ~judged], other[:, ~judged] = 0.0, 0.0
-    return {"one": one.round(3), "other": other.round(3), "judged": judged}
+    counted = np.ones(n_users, dtype=bool)
+    counted[rng.choice(n_users, size=2, replace=False)] = False
+    one[:, ~counted], other[:, ~counted] = 0.0, 0.0
+    return {"one": one.round(3), "other": other.round(3), "counted": counted}
 
 
 # --- 4. a prior by moments --------------------------------------------------------------------------------------------
@@ -408,7 +408,7 @@ PROBLEMS = {
             "seeds are the sample, not users": _interval(lambda gaps: gaps.mean(axis=1).std(ddof=1) / np.sqrt(len(gaps))),
             "the root of the number of users left out": _interval(lambda gaps: gaps.mean(axis=0).std(ddof=1)),
             "variance divided by n, not n - 1": _interval(lambda gaps: gaps.mean(axis=0).std() / np.sqrt(gaps.shape[1])),
-            "users who are not judged counted as 0": _interval(keep_all=True),
+            "users without a relevant item taken as 0": _interval(keep_all=True),
         },
         [interval_loop, interval_by_covariance], EVALUATION,
     ),
