@@ -1,12 +1,13 @@
 """Graders tested by answers, right and wrong; runs in the book's environment."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 
 import problems
-from problems import Contest, Problem
+from problems import Contest, Problem, _pages
 from recsys_lite import homework
 
 ALL = {
@@ -42,6 +43,20 @@ def test_the_cases_that_students_get_are_those_of_the_problems(assignment):
     assert stored.keys() == fresh.keys(), "run: cd homework && ../.venv/bin/python -m problems"
     assert {path: stored[path] for path in numbers} == pytest.approx(numbers, rel=1e-9, abs=1e-12)
     assert all(stored[path] == leaf for path, leaf in fresh.items() if path not in numbers)
+
+
+@pytest.mark.parametrize("path", _pages.pages(), ids=lambda path: path.stem)
+def test_the_pages_of_the_book_are_those_of_the_masters(path):
+    again = "run: cd homework && ../.venv/bin/python -m problems"
+    assert path.read_text(encoding="utf-8") == _pages.pages()[path], again
+
+
+@pytest.mark.parametrize("assignment", problems.assignments())
+def test_the_guide_says_points_and_minutes_as_the_master_does(assignment):
+    assert assignment in _pages.ORDER
+    points, minutes = re.findall(r"\d+", _pages.points_and_minutes(assignment))
+    guide = (_pages.BOOK / "instructor.md").read_text(encoding="utf-8")
+    assert f"]({assignment}.md) | {points} | {minutes} |" in guide
 
 
 @pytest.mark.parametrize("name, answer", RIGHT)
