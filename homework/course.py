@@ -45,6 +45,10 @@ class Course:
         """The names of all assignments."""
         return sorted(path.stem for path in (HOMEWORK / "source").glob("*.md"))
 
+    def released(self) -> list[str]:
+        """The names of the assignments that students could get."""
+        return sorted(path.parent.name for path in (self.root / "source").glob("*/*.ipynb"))
+
     def secret(self) -> str:
         """What the hidden tests' inputs are drawn from; made once a course, kept private."""
         path = self.root / "secret.txt"
@@ -69,16 +73,18 @@ class Course:
 
     def grade(self) -> list[Path]:
         """Grade what is new since the last time, then write grades and feedback; returns the tables' paths."""
+        if not self.released():
+            raise SystemExit("Nothing was released yet, so there is nothing to grade by: make homework-release.")
         waiting = [place for place in self.submissions() if not self._is_graded(*place)]
         for student, assignment in tqdm(waiting, "grading", disable=None):
             self._grade_one(student, assignment)
         self._take_manual_points()
-        return [self._write_table(assignment) for assignment in self.assignments()]
+        return [self._write_table(assignment) for assignment in self.released()]
 
     def submissions(self) -> list[tuple[str, str]]:
         """(student, assignment) of every folder below submitted/."""
         found = sorted((self.root / "submitted").glob("*/*"))
-        return [(path.parent.name, path.name) for path in found if path.name in self.assignments()]
+        return [(path.parent.name, path.name) for path in found if path.name in self.released()]
 
     # --- one submission ------------------------------------------------------------------------------------------------
     def _grade_one(self, student: str, assignment: str) -> None:
@@ -184,7 +190,7 @@ class Course:
     def _take_manual_points(self) -> None:
         """Bring the points that were filled in by hand into the gradebook."""
         with self._gradebook() as book:
-            for assignment in self.assignments():
+            for assignment in self.released():
                 path = self.root / "grades" / f"{assignment}_by_hand.csv"
                 for line, row in enumerate(_read_csv(path), start=2):
                     if not row["points"].strip():
@@ -267,16 +273,19 @@ class Course:
 
 
 def without_hidden_tests(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """A copy for the student: hidden tests cut out, and of what a test shows the error's last line alone."""
+    """A copy for the student: headings, the student's cells, and of what a test shows the error's last line alone."""
     notebook = nbformat.from_dict(json.loads(json.dumps(notebook)))
     for cell in notebook.cells:
         cell.source = HIDDEN.sub("", cell.source)
-        if not cell.metadata.get("nbgrader", {}).get("locked"):
-            continue
-        # what a function prints while it is tested may be the hidden inputs
-        cell.outputs = [output for output in cell.get("outputs", []) if output.output_type == "error"]
-        for output in cell.outputs:
-            output.traceback = [f"{output.ename}: {output.evalue}"]
+        settings = cell.metadata.get("nbgrader", {})
+        if cell.cell_type == "markdown" and not settings.get("solution"):
+            # the statement is known, and its formulas would need a renderer from the network
+            cell.source = "\n".join(line for line in cell.source.splitlines() if line.startswith("#"))
+        if cell.cell_type == "code" and settings.get("locked"):
+            # what a function prints while it is tested may be the hidden inputs
+            cell.outputs = [output for output in cell.outputs if output.output_type == "error"]
+            for output in cell.outputs:
+                output.traceback = [f"{output.ename}: {output.evalue}"]
     return notebook
 
 
@@ -321,8 +330,11 @@ def main() -> None:
     parser.add_argument("--course", type=Path, default=HOMEWORK / "course", help="the term's folder")
     arguments = parser.parse_args()
     course = Course(arguments.course)
-    for path in getattr(course, arguments.command)():
-        print(path)
+    try:
+        paths = getattr(course, arguments.command)()
+    except KeyboardInterrupt:
+        raise SystemExit("\nStopped. What is graded is kept; the same command goes on from here.") from None
+    print(*paths, sep="\n")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,10 @@ import csv
 import json
 import re
 import shutil
+import signal
+import subprocess
+import sys
+import time
 
 import nbformat
 import pytest
@@ -192,6 +196,11 @@ def test_feedback_opens_offline_and_hides_the_tests(hostile, course):
     assert not [part for part in page.split('src="')[1:] if not part.startswith("data:")]
 
 
+def test_without_a_release_there_is_nothing_to_grade(tmp_path):
+    with pytest.raises(SystemExit, match="make homework-release"):
+        Course(tmp_path).grade()
+
+
 # --- again ------------------------------------------------------------------------------------------------------------
 def test_grading_again_does_nothing_anew_and_a_later_submission_replaces(hostile, course):
     before = {path: path.stat().st_mtime_ns for path in (course.root / "autograded").glob("*/*/status.json")}
@@ -206,6 +215,23 @@ def test_an_interrupted_grading_is_taken_up_where_it_stopped(hostile, course):
     shutil.copytree(course.root / "submitted" / "half", course.root / "submitted" / "stopped")
     (course.root / "autograded" / "stopped" / "logq").mkdir(parents=True)  # begun, not finished
     assert grades(course)["stopped"]["status"] == "graded"
+
+
+def test_grading_stopped_by_hand_loses_and_doubles_nothing(tmp_path):
+    course = Course(tmp_path)
+    course.release()
+    for student in ("a", "b", "c"):
+        submit(course, student, replaced(master(course), recover__answer="recover = None"))
+    call = [sys.executable, str(HOMEWORK / "course.py"), "grade", "--course", str(tmp_path)]
+    process = subprocess.Popen(call, stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "autograded" / "a" / "logq" / "status.json").exists():
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    assert "goes on from here" in process.communicate(timeout=60)[1] and process.returncode
+    before = (tmp_path / "autograded" / "a" / "logq" / "status.json").stat().st_mtime_ns
+    rows = grades(course)
+    assert [(row["student"], row["total"]) for row in rows.values()] == [("a", "11.0"), ("b", "11.0"), ("c", "11.0")]
+    assert before == (tmp_path / "autograded" / "a" / "logq" / "status.json").stat().st_mtime_ns
 
 
 def test_points_given_by_hand_are_taken_in_and_bad_ones_refused(hostile, course):

@@ -54,7 +54,10 @@ def answers() -> str:
             contest = isinstance(problem, Contest)
             wrong = problem.below if contest else problem.slips
             lines += [f"### {assignment}/{name}", "", f"Right: {right}.", ""]
-            lines += ["Must stay below the threshold:" if contest else "Slips, in the words that the student is told:", ""]
+            lines += [
+                "Must stay below the threshold:" if contest else "Slips, in the words that the student is told:",
+                "",
+            ]
             lines += [*(f"- {hint}" for hint in wrong), ""]
     return "\n".join(lines).rstrip() + "\n"
 
