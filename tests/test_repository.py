@@ -177,7 +177,7 @@ def test_continuous_integration_runs_the_commands_of_the_readme():
     script = ROOT / ".ci" / "run"
     assert script.stat().st_mode & 0o111
     lines = script.read_text().splitlines()
-    assert "set -euo pipefail" in lines and lines[-1] == "make test"
+    assert "set -euo pipefail" in lines and lines[-2:] == ["make test", "make homework-check"]
     steps = yaml.safe_load(text(".github/workflows/book.yml"))["jobs"]["book"]["steps"]
     assert [step["run"] for step in steps if "run" in step] == ["make book", ".ci/run"]
 
