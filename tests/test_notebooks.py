@@ -100,6 +100,15 @@ def test_each_claim_is_stated_once_and_then_verified_once(page):
     assert [claim["id"] for claim in verified if claim["evidence"] is None] == [], "no evidence shown: end the cell with the call"
 
 
+@every_page
+def test_a_claim_stands_right_above_its_verification(page):
+    """The site draws one frame around both."""
+    cells = notebook(page).cells
+    for cell, below in zip(cells, cells[1:]):
+        last = re.findall(r"^:name: claim-(\S+)$", cell.source, re.M)[-1:] if cell.cell_type == "markdown" else []
+        assert all(f'"{id}"' in below.source for id in last)
+
+
 def test_claim_ids_are_unique_in_the_book():
     ids = Counter(claim["id"] for page in PAGES for claim in claims.harvest(notebook(page)))
     assert [name for name, times in ids.items() if times > 1] == []
