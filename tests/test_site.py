@@ -126,6 +126,19 @@ def test_a_folded_box_becomes_details_whose_title_opens_it():
     assert mended('<div class="proof dropdown admonition"><p>Since</p></div>').details.summary.text == "Proof"
 
 
+def test_folded_cells_in_a_row_open_together_in_their_order():
+    def cell(code, output=""):
+        fold = f'<details class="hide"><summary>Show the code</summary><div class="cell_input">{code}</div></details>'
+        return f'<div class="cell tag_hide-input">{fold}{output}</div>'
+
+    shown = '<div class="cell_output">1</div>'
+    body = cell("a") + cell("b") + cell("c", shown) + cell("d") + "<p>Words.</p>" + cell("e")
+    soup = BeautifulSoup(mend(body, ROOT, {}), "html.parser")
+    folds = [[code.text for code in fold.select(".cell_input")] for fold in soup.select("details")]
+    assert folds == [["a", "b", "c"], ["d"], ["e"]]
+    assert soup.select_one(".cell_output").find_previous("div", class_="cell_input").text == "c"
+
+
 def test_a_table_gets_one_scrolling_box():
     assert len(mended("<table><tr><td>1</td></tr></table>").select("div.scroll > table")) == 1
     assert mended('<div class="recsys-table"><table></table></div>').select(".scroll") == []

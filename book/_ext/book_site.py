@@ -58,7 +58,7 @@ def prepare_page(app: Sphinx, pagename: str, templatename: str, context: dict, d
 
 
 def mend(body: str, source: Path, images: dict[str, str]) -> str:
-    """Folded boxes become <details>, wide tables scroll, images know their size, repeated ids go."""
+    """Boxes fold as <details>, folded cells in a row as one, wide tables scroll, images know their size, repeated ids go."""
     soup = BeautifulSoup(body, "html.parser")
     for box in soup.select(".admonition.dropdown"):
         title = box.select_one(".admonition-title")
@@ -70,6 +70,8 @@ def mend(body: str, source: Path, images: dict[str, str]) -> str:
         box.name, title.name = "details", "summary"
     for summary in soup.select("summary[aria-label]"):
         del summary["aria-label"]  # "Toggle hidden content" hid the visible words from screen readers
+    for cell in soup.select(".cell.tag_hide-input"):
+        _take_in_folded(cell)
     for part in soup.select(".proof > section, .exercise > section, .solution > section"):
         part.name = "div"  # a section without a heading, with the same id in every box
         del part["id"]
@@ -94,6 +96,17 @@ def mend(body: str, source: Path, images: dict[str, str]) -> str:
         if place:
             image["loading"] = "lazy"
     return str(soup)
+
+
+def _take_in_folded(cell) -> None:
+    """Folded cells right above that show nothing move into this cell's fold: one thing to open, not five."""
+    fold = cell.select_one(":scope > details.hide")
+    above = cell.find_previous_sibling()
+    while fold and above and "tag_hide-input" in above.get("class", []) and not above.select_one(".cell_output"):
+        for code in reversed(above.select(".cell_input")):
+            fold.summary.insert_after(code)
+        above.decompose()
+        above = cell.find_previous_sibling()
 
 
 def _mark_words(table) -> None:
