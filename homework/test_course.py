@@ -86,6 +86,16 @@ def test_a_release_has_no_solution_no_hidden_test_no_path_of_the_instructor(cour
 
 
 @pytest.mark.parametrize("assignment", ASSIGNMENTS)
+def test_a_release_has_the_statement_of_every_problem(course, assignment):
+    def headings(notebook):
+        return re.findall(r"^#+ .*", "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown"), re.M)
+
+    assert headings(released(course, assignment)) == headings(master(course, assignment))
+    tests = [cell for cell in master(course, assignment).cells if cell.metadata.get("nbgrader", {}).get("grade")]
+    assert sum("points" in heading for heading in headings(released(course, assignment))) == len(tests)
+
+
+@pytest.mark.parametrize("assignment", ASSIGNMENTS)
 def test_the_points_are_those_that_the_statement_says(course, assignment):
     notebook = master(course, assignment)
     points = [
