@@ -67,7 +67,8 @@ def answers_by_machine(notebook):
 @pytest.mark.parametrize("assignment", ASSIGNMENTS)
 def test_a_release_has_no_solution_no_hidden_test_no_path_of_the_instructor(course, assignment):
     text = nbformat.writes(released(course, assignment))
-    for secret in ("### BEGIN", "SOLUTION", "HIDDEN", "import problems", "judge(", str(HOMEWORK), course.secret()):
+    marks = ["### BEGIN", "SOLUTION", "HIDDEN", "import problems", "judge("]
+    for secret in (*marks, str(HOMEWORK), str(course.root), course.secret()):
         assert secret not in text
     for cell in master(course, assignment).cells:
         if cell.metadata.get("nbgrader", {}).get("solution"):
