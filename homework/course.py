@@ -24,7 +24,7 @@ from pathlib import Path
 import jupytext
 import nbformat
 from nbconvert import HTMLExporter
-from nbgrader.api import Gradebook, MissingEntry
+from nbgrader.api import Gradebook
 from tqdm import tqdm
 
 HOMEWORK = Path(__file__).resolve().parent
@@ -32,7 +32,7 @@ BOOK_PYTHON = HOMEWORK.parent / ".venv" / "bin" / "python"
 LARGEST = 20 << 20  # bytes of a submitted notebook
 LONGEST = 900  # seconds that one submission may take in all
 HIDDEN = re.compile(r"### BEGIN HIDDEN TESTS.*?### END HIDDEN TESTS\n?", re.DOTALL)
-STUB = {"code": "your code goes here", "markdown": "Your answer goes here."}
+BY_HAND = ["student", "problem", "out of", "answer", "points", "comment"]
 
 
 class Course:
@@ -148,15 +148,7 @@ class Course:
                 for grade in self._grades(book, student, assignment) if status == "graded" else []:
                     points[grade.name] = grade.score
                     if grade.needs_manual_grade and problems[grade.name]["solution"]:
-                        waiting.append(
-                            {
-                                "student": student,
-                                "problem": grade.name,
-                                "out of": grade.max_score,
-                                "points": "",
-                                "comment": "",
-                            }
-                        )
+                        waiting.append(self._to_grade(student, assignment, grade))
                         points[grade.name] = ""
                     elif grade.needs_manual_grade:  # nbgrader found no test to run
                         status += f"; without its test: {grade.name}"
@@ -173,9 +165,9 @@ class Course:
         path, by_hand = self.root / "grades" / f"{assignment}.csv", self.root / "grades" / f"{assignment}_by_hand.csv"
         _write_csv(path, ["student", "status", *problems, "total", "out of"], rows)
         known = _read_csv(by_hand)
-        done = {(row["student"], row["problem"]) for row in known}
-        known += [row for row in waiting if (row["student"], row["problem"]) not in done]
-        _write_csv(by_hand, ["student", "problem", "out of", "points", "comment"], known)
+        done = {(row["student"], row["problem"], row["answer"]) for row in known}
+        known += [row for row in waiting if (row["student"], row["problem"], row["answer"]) not in done]
+        _write_csv(by_hand, BY_HAND, known)
         return path
 
     def _grades(self, book: Gradebook, student: str, assignment: str) -> list:
@@ -187,35 +179,60 @@ class Course:
         settings = [cell.metadata.get("nbgrader", {}) for cell in notebook.cells]
         return {each["grade_id"]: each for each in settings if each.get("grade")}
 
+    def _to_grade(self, student: str, assignment: str, grade) -> dict:
+        """A row for a person to fill in."""
+        answer = self._answer(student, assignment, grade.name)
+        return {
+            "student": student,
+            "problem": grade.name,
+            "out of": grade.max_score,
+            "answer": answer,
+            "points": "",
+            "comment": "",
+        }
+
+    def _answer(self, student: str, assignment: str, problem: str) -> str:
+        """A short digest of what the student wrote, so that points are of this answer and not of a later one; "" without one."""
+        path = self.root / "autograded" / student / assignment / f"{assignment}.ipynb"
+        for cell in nbformat.read(path, as_version=4).cells if path.exists() else []:
+            if cell.metadata.get("nbgrader", {}).get("grade_id") == problem:
+                return hashlib.sha256(cell.source.encode()).hexdigest()[:8]
+        return ""
+
     def _take_manual_points(self) -> None:
-        """Bring the points that were filled in by hand into the gradebook."""
+        """Bring the points that were filled in by hand into the gradebook; those of a replaced answer no longer count."""
         with self._gradebook() as book:
             for assignment in self.released():
                 path = self.root / "grades" / f"{assignment}_by_hand.csv"
                 for line, row in enumerate(_read_csv(path), start=2):
-                    if not row["points"].strip():
+                    where, student, problem = f"{path.name}, line {line}", row["student"], row["problem"]
+                    points = _number(row["points"], float(row["out of"]), where) if row["points"].strip() else None
+                    answer = self._answer(student, assignment, problem)
+                    if problem not in self._problems(assignment) or not self.status(student, assignment):
+                        raise SystemExit(f"{where}: no submission of {student!r} has a problem {problem!r}.")
+                    if not answer:  # a later submission cannot be read
                         continue
-                    points = _number(row["points"], float(row["out of"]), f"{path.name}, line {line}")
-                    try:
-                        grade = book.find_grade(row["problem"], assignment, assignment, row["student"])
-                    except MissingEntry:
-                        raise SystemExit(
-                            f"{path.name}, line {line}: no graded submission of {row['student']!r} has a problem {row['problem']!r}."
-                        ) from None
-                    grade.manual_score, grade.needs_manual_grade = points, False
-                    book.find_comment(row["problem"], assignment, assignment, row["student"]).manual_comment = row[
-                        "comment"
-                    ]
+                    grade = book.find_grade(problem, assignment, assignment, student)
+                    if row["answer"] == answer and points is not None:
+                        grade.manual_score, grade.needs_manual_grade = points, False
+                    elif row["answer"] != answer:
+                        grade.manual_score, grade.needs_manual_grade = None, True
             book.db.commit()
+
+    def _comment(self, student: str, assignment: str, problem: str) -> str:
+        rows = _read_csv(self.root / "grades" / f"{assignment}_by_hand.csv")
+        key = student, problem, self._answer(student, assignment, problem)
+        return next((row["comment"] for row in rows if (row["student"], row["problem"], row["answer"]) == key), "")
 
     def _write_feedback(self, student: str, assignment: str, row: dict) -> None:
         """feedback/<student>/<assignment>.html: points, the student's cells and what they printed; no hidden test, no network."""
         lines = ""
         for name, settings in self._problems(assignment).items():
             points = "by hand, not yet" if row[name] == "" else f"{row[name]:g}"
-            lines += f"<tr><td>{html.escape(name)}</td><td>{points}</td><td>{settings['points']:g}</td></tr>"
+            comment = html.escape(self._comment(student, assignment, name)) if settings["solution"] else ""
+            lines += f"<tr><td>{html.escape(name)}</td><td>{points}</td><td>{settings['points']:g}</td><td>{comment}</td></tr>"
         head = f"<h1>{html.escape(assignment)}: {row['total']:g} of {row['out of']:g} points</h1><p>{html.escape(student)}: {html.escape(row['status'])}</p>"
-        head += f"<table><tr><th>problem</th><th>points</th><th>out of</th></tr>{lines}</table>"
+        head += f"<table><tr><th>problem</th><th>points</th><th>out of</th><th></th></tr>{lines}</table>"
         path = self.root / "autograded" / student / assignment / f"{assignment}.ipynb"
         notebook = nbformat.v4.new_notebook()
         if path.exists():
@@ -231,9 +248,7 @@ class Course:
         kernels = self.root / "jupyter" / "kernels" / "submission"
         argv = [str(BOOK_PYTHON), str(HOMEWORK / "kernel.py"), "-f", "{connection_file}"]
         _write(kernels / "kernel.json", json.dumps({"argv": argv, "display_name": "Submission", "language": "python"}))
-        path = (
-            f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"  # nbgrader calls alembic by name
-        )
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"  # nbgrader calls alembic by name
         environment = {
             **os.environ,
             "PATH": path,

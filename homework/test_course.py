@@ -90,9 +90,7 @@ def test_a_release_has_the_statement_of_every_problem(course, assignment):
 @pytest.mark.parametrize("assignment", ASSIGNMENTS)
 def test_the_points_are_those_that_the_statement_says(course, assignment):
     notebook = master(course, assignment)
-    points = [
-        cell.metadata.nbgrader.points for cell in notebook.cells if cell.metadata.get("nbgrader", {}).get("grade")
-    ]
+    points = [cell.metadata.nbgrader.points for cell in notebook.cells if cell.metadata.get("nbgrader", {}).get("grade")]
     assert 10 <= sum(points) <= 20 and f"{sum(points)} points" in notebook.cells[0].source
 
 
@@ -237,16 +235,15 @@ def test_grading_stopped_by_hand_loses_and_doubles_nothing(tmp_path):
 
 
 def test_points_given_by_hand_are_taken_in_and_bad_ones_refused(hostile, course):
+    submit(course, "half", replaced(master(course), recover__answer="recover = None"))
+    course.grade()
     path = course.root / "grades" / "logq_by_hand.csv"
     with open(path, newline="") as file:
         rows = list(csv.DictReader(file))
     assert {row["problem"] for row in rows} == {"derive"}
 
     def write(points):
-        mine = [
-            row | {"points": points, "comment": "the limit is missing"} if row["student"] == "half" else row
-            for row in rows
-        ]
+        mine = [row | {"points": points, "comment": "the limit is missing"} if row["student"] == "half" else row for row in rows]
         with open(path, "w", newline="") as file:
             writer = csv.DictWriter(file, rows[0])
             writer.writeheader()
@@ -255,11 +252,17 @@ def test_points_given_by_hand_are_taken_in_and_bad_ones_refused(hostile, course)
     before = float(grades(course)["half"]["total"])
     write("1.5")
     assert float(grades(course)["half"]["total"]) == before + 1.5
+    assert "the limit is missing" in (course.root / "feedback" / "half" / "logq.html").read_text()
     for bad in ("3", "-1", "two", "nan"):
         write(bad)
         with pytest.raises(SystemExit, match="points must be a number from 0 to 2"):
             course.grade()
     write("1.5")
+    submit(course, "half", replaced(master(course), recover__answer="recover = None", derive="Another answer."))
+    row = grades(course)["half"]
+    assert row["derive"] == "" and float(row["total"]) == before, "points of an answer that was replaced"
+    submit(course, "half", b"not a notebook any more")
+    assert float(grades(course)["half"]["total"]) == 0, "an earlier row by hand must not stop the others' grading"
 
 
 def test_hidden_tests_are_cut_out_of_what_students_see(course):
