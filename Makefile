@@ -4,9 +4,10 @@ PORT ?= 8000
 JOBS ?= 2
 BIN := .venv/bin
 INSTRUCTOR := homework/.venv/bin
+BENCH := bench/.venv/bin
 NBVAL := --nbval --nbval-current-env --nbval-sanitize-with tests/nbval.cfg
 
-.PHONY: help environment book serve lab test test-fast execute leaderboard homework-release homework-grade homework-check lock clean
+.PHONY: help environment book serve lab test test-fast execute leaderboard homework-release homework-grade homework-check bench lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' Makefile
@@ -52,11 +53,24 @@ homework-check: homework/.venv/installed ## test the graders, and the whole loop
 	cd homework && PYTHONPATH=. ../$(BIN)/pytest -q -n $(JOBS) test_problems.py
 	cd homework && .venv/bin/pytest -q --noconftest -c /dev/null --rootdir . test_course.py
 
+bench/.venv/installed: bench/requirements-bench.txt | environment
+	$(BIN)/python -m venv --clear bench/.venv
+	@# the book's packages are seen from here, so that only the other libraries are installed
+	$(BIN)/python -c "import site; print(*site.getsitepackages())" > "$$($(BENCH)/python -c 'import site; print(*site.getsitepackages())')/book.pth"
+	@# one that cannot be installed is left out, and the page says so
+	$(BENCH)/pip install --quiet --disable-pip-version-check -r $< || for name in implicit cornac scikit-surprise; do \
+		$(BENCH)/pip install --quiet --disable-pip-version-check -c $< $$name || true; done
+	@touch $@
+
+bench: bench/.venv/installed ## beside other libraries: measure, store, write the page (GOWALLA=folder for Gowalla too)
+	$(BENCH)/python -m bench
+
 lock: ## resolve the requirements.in files into requirements.txt (needs uv)
 	@# CUDA's packages stay out: a torch that needs them asks for them itself
 	@command -v uv > /dev/null || { echo "make lock needs uv; get it with: pip install uv"; exit 1; }
 	uv pip compile --quiet --universal --python-version 3.11 --no-annotate --custom-compile-command "make lock" requirements.in -o requirements.txt
 	uv pip compile --quiet --universal --python-version 3.11 --no-annotate --custom-compile-command "make lock" homework/requirements-instructor.in -o homework/requirements-instructor.txt
+	uv pip compile --quiet --universal --python-version 3.11 --no-annotate --custom-compile-command "make lock" bench/requirements-bench.in -o bench/requirements-bench.txt
 	grep -vE '^(nvidia|cuda|triton)' requirements.txt > requirements.tmp && mv requirements.tmp requirements.txt
 
 clean: ## remove what was built (.venv stays: rm -rf .venv)
