@@ -223,7 +223,9 @@ def test_grading_stopped_by_hand_loses_and_doubles_nothing(tmp_path):
     for student in ("a", "b", "c"):
         submit(course, student, replaced(master(course), recover__answer="recover = None"))
     call = [sys.executable, str(HOMEWORK / "course.py"), "grade", "--course", str(tmp_path)]
-    process = subprocess.Popen(call, stderr=subprocess.PIPE, text=True)
+    # in the background of a shell the signal would be ignored
+    heard = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731
+    process = subprocess.Popen(call, stderr=subprocess.PIPE, text=True, preexec_fn=heard)
     while not (tmp_path / "autograded" / "a" / "logq" / "status.json").exists():
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
