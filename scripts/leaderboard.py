@@ -1,6 +1,6 @@
 """Train what the stored leaderboard lacks: python -m scripts.leaderboard [NAME ...]. Resumes where it was interrupted.
 
-A model is trained again when its configuration, its modules or the data have changed. Each is tuned on valid over its grid,
+A model is trained again when its configuration, the code that it uses or the data have changed. Each is tuned on valid over its grid,
 refitted on known with the best, and judged on test; its row is written as soon as it is finished.
 """
 
@@ -327,9 +327,10 @@ def configurations(grid: Mapping[str, Sequence]) -> list[dict]:
 
 
 def key_of(entry: Entry) -> str:
-    """A hash of the entry as written here with all it names, of the modules that it runs through and of the data."""
+    """A hash of the entry as written here with all it names, of what these and its judgement use of the package, and of the data."""
     tree = ast.parse(Path(__file__).read_text(encoding="utf-8"))
     named = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    judgement = [ast.unparse(named[name]) for name in ("the_split", "train")]
     named |= {node.targets[0].id: node for node in tree.body if isinstance(node, ast.Assign)}
     modules = {alias.name for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names}
     calls = [node for node in ast.walk(named["ENTRIES"]) if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Entry"]
@@ -340,8 +341,14 @@ def key_of(entry: Entry) -> str:
         names = {child.id for child in ast.walk(node) if isinstance(child, ast.Name)}
         used |= names & modules
         waiting += [named.pop(name) for name in sorted(names & set(named))]
-    parts.append(package_hash([f"from recsys_lite import {', '.join(sorted(used & set(dir(recsys_lite))))}"]))
+    imports = f"from recsys_lite import {', '.join(sorted(used & set(dir(recsys_lite))))}"
+    parts.append(package_hash([imports, *parts, *judgement]))
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def the_split() -> splits.Split:
+    """That of the book's protocol."""
+    return splits.protocol(datasets.movielens())[1]
 
 
 def train(entry: Entry, split: splits.Split, progress: tqdm) -> None:
@@ -388,7 +395,7 @@ def main() -> None:
         parser.error(f"NAME must be one of {[entry.name for entry in ENTRIES]}; got {sorted(unknown)}.")
     entries = [entry for entry in ENTRIES if entry.name in chosen] if chosen else out_of_date()
     torch.set_num_threads(1)
-    _, split = splits.protocol(datasets.movielens())
+    split = the_split()
     with tqdm(entries, disable=not entries) as progress:
         for entry in progress:
             train(entry, split, progress)

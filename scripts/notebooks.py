@@ -5,7 +5,7 @@
     python -m scripts.notebooks --force           # run all again
     python -m scripts.notebooks --check           # run nothing, list what is not up to date
 
-A page is run again when its code or the part of the package that it imports has changed; where only words changed, the
+A page is run again when its code or the part of the package that it uses has changed; where only words changed, the
 stored outputs are kept. What a run recorded, its time and its memory go to book/_results/<page>.json.
 """
 
