@@ -34,22 +34,39 @@ def normalised_adjacency(interactions: Interactions) -> sp.csr_matrix:
     return (scale @ edges @ scale).astype(np.float32).tocsr()
 
 
+def _times(matrix: sp.csr_matrix, x: Tensor) -> Tensor:
+    """The product, row by row a weighted sum of rows of x: an embedding bag is that, and faster than a sparse product."""
+    columns, starts, weights = map(torch.from_numpy, (matrix.indices, matrix.indptr, matrix.data))
+    how = {"mode": "sum", "include_last_offset": True}
+    return F.embedding_bag(columns, x.detach(), starts, per_sample_weights=weights.to(x.dtype), **how)
+
+
 class _Propagation(torch.autograd.Function):
-    """x -> A x for a sparse symmetric A. The gradient by x is A^T g = A g: the same product, and no transpose is kept."""
+    """x -> A x for a sparse symmetric A, or some rows of it. The gradient by x is A^T g = A g: no transpose is kept."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, matrix: sp.csr_matrix) -> Tensor:
-        ctx.matrix = matrix
-        return torch.from_numpy(matrix @ x.detach().numpy())
+    def forward(ctx, x: Tensor, matrix: sp.csr_matrix, nodes: Tensor | None) -> Tensor:
+        ctx.matrix, ctx.nodes = matrix, nodes
+        return _times(matrix if nodes is None else matrix[nodes.numpy()], x)
 
     @staticmethod
     def backward(ctx, gradient: Tensor):
-        return torch.from_numpy(ctx.matrix @ gradient.numpy()), None
+        if ctx.nodes is not None:
+            whole = gradient.new_zeros(ctx.matrix.shape[0], gradient.shape[1])
+            gradient = whole.index_add_(0, ctx.nodes, gradient)
+        return _times(ctx.matrix, gradient), None, None
 
 
-def propagate(matrix: sp.csr_matrix, x: Tensor) -> Tensor:
-    """A x, each node's weighted sum over its neighbours: (n, n) sparse times (n, d). The gradient takes A as symmetric."""
-    return _Propagation.apply(x, matrix)
+def propagate(matrix: sp.csr_matrix, x: Tensor, nodes: Tensor | None = None) -> Tensor:
+    """A x, each node's weighted sum over its neighbours: (n, n) sparse times (n, d). The gradient takes A as symmetric.
+
+    nodes: (m,) node numbers whose rows of it are wanted, (m, d); all unless given.
+    """
+    return _Propagation.apply(x, matrix, nodes)
+
+
+def _rows(layer: Tensor, wanted: Tensor | None) -> Tensor:
+    return layer if wanted is None else layer.index_select(0, wanted)
 
 
 class GraphModel(VectorModel):
@@ -69,28 +86,25 @@ class GraphModel(VectorModel):
             )
         if not 0 < n_users < n:
             raise ValueError(f"n_users must be in (0, {n}), the nodes of the graph; got {n_users}.")
-        self.matrix, self.n_users, self.n_items = (
-            matrix.tocsr().astype(np.float32),
-            n_users,
-            n - n_users,
-        )
+        self.matrix, self.n_users, self.n_items = matrix.tocsr().astype(np.float32), n_users, n - n_users
         with seeded(seed):
             self.start = embedding(n, dim)
 
     @abstractmethod
-    def nodes(self) -> Tensor:
-        """(n_users + n_items, d): the final vector of every node."""
+    def nodes(self, wanted: Tensor | None = None) -> Tensor:
+        """(n_users + n_items, d): the final vector of every node; given `wanted`, of these alone, in their order."""
 
     def encode_users(self, queries: Queries) -> Tensor:
-        return self.nodes()[queries.row_users()]
+        return self.nodes(queries.row_users())
 
     def encode_items(self, items: Tensor) -> Tensor:
-        return self.nodes()[self.n_users :][items]
+        return self.nodes(self.n_users + items)
 
     def forward(self, queries: Queries, items: Tensor) -> tuple[Tensor, Tensor]:
         """Both from one propagation: what a training step costs."""
-        nodes = self.nodes()
-        return nodes[queries.row_users()], nodes[self.n_users :][items]
+        users, place = queries.row_users().unique(return_inverse=True)
+        of_users, of_items = self.nodes(torch.cat([users, self.n_users + items])).split([len(users), len(items)])
+        return of_users[place], of_items
 
 
 class LightGCN(GraphModel):
@@ -120,12 +134,14 @@ class LightGCN(GraphModel):
                 f"got {len(self.layer_weights)}."
             )
 
-    def nodes(self) -> Tensor:
-        layer = self.start.weight
-        total = self.layer_weights[0] * layer
-        for weight in self.layer_weights[1:]:
+    def nodes(self, wanted: Tensor | None = None) -> Tensor:
+        layer, weights = self.start.weight, self.layer_weights
+        total = weights[0] * _rows(layer, wanted)
+        for weight in weights[1:-1]:
             layer = propagate(self.matrix, layer)
-            total = total + weight * layer
+            total = total + weight * _rows(layer, wanted)
+        if len(weights) > 1:  # the last layer, which none is made from, is needed for the wanted alone
+            total = total + weights[-1] * propagate(self.matrix, layer, wanted)
         return total
 
 
@@ -154,10 +170,10 @@ class NGCF(GraphModel):
             for layer in [*self.sums, *self.products]:
                 nn.init.xavier_uniform_(layer.weight)
 
-    def nodes(self) -> Tensor:
+    def nodes(self, wanted: Tensor | None = None) -> Tensor:
         layers = [self.start.weight]
-        for of_sum, of_product in zip(self.sums, self.products):
-            own = layers[-1]
-            around = propagate(self.matrix, own)
+        for k, (of_sum, of_product) in enumerate(zip(self.sums, self.products), 1):
+            of = wanted if k == len(self.sums) else None  # as in LightGCN
+            own, around = _rows(layers[-1], of), propagate(self.matrix, layers[-1], of)
             layers.append(F.leaky_relu(of_sum(around + own) + of_product(around * own), 0.2))
-        return torch.cat(layers, dim=1)
+        return torch.cat([*(_rows(layer, wanted) for layer in layers[:-1]), layers[-1]], dim=1)

@@ -1,11 +1,15 @@
 """Recommend what similar users liked, or what is similar to what the user liked; similarity is the cosine in R."""
 
+from itertools import pairwise
+
 import numpy as np
 import scipy.sparse as sp
 
 from recsys_lite.examples import Queries
 from recsys_lite.interactions import Interactions
 from recsys_lite.linear import history_matrix
+
+ROWS_AT_ONCE = 256  # their similarities with all rows are held together
 
 
 def _check(k: int, shrink: float) -> None:
@@ -20,19 +24,61 @@ def cosines(left: sp.csr_matrix, right: sp.csr_matrix, shrink: float = 0.0) -> s
 
     shrink pulls towards 0 the similarity of rows that share little.
     """
-    products = (left @ right.T).tocoo()
-    left_norms, right_norms = (np.sqrt(np.asarray(side.multiply(side).sum(axis=1)).ravel()) for side in (left, right))
-    lengths = left_norms[products.row] * right_norms[products.col] + shrink
-    return sp.csr_matrix((products.data / lengths, (products.row, products.col)), shape=products.shape)
+    return _cosines(left, right.T.tocsr(), lengths_of(right), shrink)
+
+
+def _cosines(left: sp.csr_matrix, columns: sp.csr_matrix, column_lengths: np.ndarray, shrink: float) -> sp.csr_matrix:
+    products = left @ columns
+    lengths = per_entry(products, lengths_of(left)) * column_lengths[products.indices]
+    products.data = products.data / (lengths + shrink)
+    return products
+
+
+def lengths_of(rows: sp.csr_matrix) -> np.ndarray:
+    return np.sqrt(np.asarray(rows.multiply(rows).sum(axis=1)).ravel())
+
+
+def per_entry(matrix: sp.csr_matrix, of_rows: np.ndarray) -> np.ndarray:
+    """A number a row, given to each entry of the row that is stored."""
+    return of_rows.repeat(np.diff(matrix.indptr))
+
+
+def only(matrix: sp.csr_matrix, kept: np.ndarray) -> sp.csr_matrix:
+    """The stored entries for which `kept`, a truth value each, holds."""
+    places = np.flatnonzero(kept)
+    starts = np.searchsorted(places, matrix.indptr)
+    return sp.csr_matrix((matrix.data[places], matrix.indices[places], starts), shape=matrix.shape)
 
 
 def keep_largest(similarity: sp.csr_matrix, k: int) -> sp.csr_matrix:
-    """The k largest entries of each row, the others dropped; of equal ones those with the lower column."""
-    rows = np.repeat(np.arange(similarity.shape[0]), np.diff(similarity.indptr))
-    order = np.lexsort((similarity.indices, -similarity.data, rows))
-    place = np.arange(len(rows)) - similarity.indptr[rows]
-    kept = order[place < k]
-    return sp.csr_matrix((similarity.data[kept], (rows[kept], similarity.indices[kept])), shape=similarity.shape)
+    """The k largest entries of each row, the others dropped; of equal ones those with the lower column.
+
+    The k-th largest of a row is found without sorting the row; only entries equal to it are put in order.
+    """
+    starts, data = similarity.indptr, similarity.data
+    kth = np.full(similarity.shape[0], -np.inf, dtype=data.dtype)
+    for row, (start, end) in enumerate(pairwise(starts.tolist())):
+        if end - start > k:
+            kth[row] = np.partition(data[start:end], -k)[-k]
+    least = per_entry(similarity, kth)
+    kept, equal = data > least, np.flatnonzero(data == least)
+    rows = np.searchsorted(starts, equal, side="right") - 1
+    equal = equal[np.lexsort((similarity.indices[equal], rows))]
+    place = np.arange(len(rows)) - np.searchsorted(rows, rows)
+    n_larger = np.diff(np.searchsorted(np.flatnonzero(kept), starts))
+    kept[equal[place < k - n_larger[rows]]] = True
+    return only(similarity, kept)
+
+
+def nearest(left: sp.csr_matrix, right: sp.csr_matrix, own: np.ndarray, k: int, shrink: float) -> sp.csr_matrix:
+    """The k largest cosines of each row of `left` with the rows of `right`, but for that with its own row, own[row]."""
+    columns, lengths, blocks = right.T.tocsr(), lengths_of(right), []
+    for start in range(0, max(1, left.shape[0]), ROWS_AT_ONCE):
+        similarity = _cosines(left[start : start + ROWS_AT_ONCE], columns, lengths, shrink)
+        similarity.data[similarity.indices == per_entry(similarity, own[start : start + ROWS_AT_ONCE])] = -np.inf
+        largest = keep_largest(similarity, k)
+        blocks.append(only(largest, largest.data > -np.inf))
+    return sp.vstack(blocks, format="csr")
 
 
 class ItemKNN:
@@ -48,10 +94,7 @@ class ItemKNN:
     def fit(self, interactions: Interactions) -> "ItemKNN":
         columns = interactions.matrix().T.tocsr()
         self.n_items = interactions.n_items
-        similarity = cosines(columns, columns, self.shrink).tocoo()
-        others = similarity.row != similarity.col
-        kept = (similarity.data[others], (similarity.row[others], similarity.col[others]))
-        self.similarity = keep_largest(sp.csr_matrix(kept, shape=similarity.shape), self.k)
+        self.similarity = nearest(columns, columns, np.arange(self.n_items), self.k, self.shrink)
         return self
 
     def score_items(self, queries: Queries) -> np.ndarray:
@@ -75,11 +118,9 @@ class UserKNN:
         return self
 
     def neighbours(self, queries: Queries) -> sp.csr_matrix:
-        """(S, n_users) sparse: the similarity of each request's k nearest known users."""
-        similarity = cosines(history_matrix(queries, self.n_items), self.known, self.shrink).tocoo()
-        others = similarity.col != queries.users.numpy()[similarity.row]
-        kept = (similarity.data[others], (similarity.row[others], similarity.col[others]))
-        return keep_largest(sp.csr_matrix(kept, shape=similarity.shape), self.k)
+        """(S, n_users) sparse, columns in order: the similarity of each request's k nearest known users."""
+        histories = history_matrix(queries, self.n_items)
+        return nearest(histories, self.known, queries.users.numpy(), self.k, self.shrink).sorted_indices()
 
     def score_items(self, queries: Queries) -> np.ndarray:
         return (self.neighbours(queries) @ self.known).toarray()

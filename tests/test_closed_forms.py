@@ -5,9 +5,10 @@ import pytest
 import scipy.sparse as sp
 import torch
 
+from recsys_lite import factorization
 from recsys_lite.evaluation import evaluate, recommend
 from recsys_lite.examples import Queries
-from recsys_lite.factorization import ImplicitALS
+from recsys_lite.factorization import ImplicitALS, conjugate_gradients
 from recsys_lite.interactions import Interactions
 from recsys_lite.linear import EASE, GraphFilter, PureSVD, history_matrix, item_singular_vectors
 from recsys_lite.neighbors import ItemKNN, UserKNN, cosines, keep_largest
@@ -94,6 +95,38 @@ def test_keep_largest_by_hand():
     similarity = sp.csr_matrix([[0.1, 0.5, 0, 0.5, 0.5], [0, 0, 0, 0, 0], [0, 0, 0.2, 0, 0]])
     assert keep_largest(similarity, 2).toarray().tolist() == [[0, 0.5, 0, 0.5, 0], [0] * 5, [0, 0, 0.2, 0, 0]]
     assert (keep_largest(similarity, 9) != similarity).nnz == 0
+
+
+@pytest.mark.parametrize("k", [1, 2, 5, 50])
+def test_keep_largest_is_a_sort_by_value_then_column(k):
+    random = np.random.default_rng(0)  # few values, so many ties; columns in no order, some below 0, rows of every length
+    rows = [random.permutation(30)[:n] for n in (0, 1, 2, 5, 6, 30, 0, 12)]
+    values = [random.integers(-2, 3, len(row)) / 4 for row in rows]
+    starts = np.cumsum([0, *map(len, rows)])
+    similarity = sp.csr_matrix((np.concatenate(values), np.concatenate(rows), starts), shape=(len(rows), 30))
+    kept = keep_largest(similarity, k)
+    for row, (columns, data) in enumerate(zip(rows, values)):
+        best = sorted(zip(-data, columns))[:k]
+        ours = sorted(zip(-kept[row].data, kept[row].indices))
+        assert ours == best
+    assert kept.shape == similarity.shape
+
+
+@pytest.mark.parametrize("build", [lambda: ItemKNN(3, 1.0), lambda: UserKNN(3, 1.0)])
+def test_neighbours_are_the_same_for_every_block_of_rows(build, monkeypatch):
+    events = random_events(seed=3)
+    whole = build().fit(events).score_items(everyone(events))
+    monkeypatch.setattr("recsys_lite.neighbors.ROWS_AT_ONCE", 4)
+    np.testing.assert_array_equal(build().fit(events).score_items(everyone(events)), whole)
+
+
+def test_no_row_is_its_own_neighbour_and_nobody_is_among_none():
+    events = random_events(seed=3)
+    items, users = ItemKNN(100).fit(events), UserKNN(100).fit(events)
+    assert not items.similarity.diagonal().any() and not users.neighbours(everyone(events)).diagonal().any()
+    assert np.isfinite(items.similarity.data).all() and (items.similarity.data > 0).all()
+    nobody = Queries(torch.empty(0, dtype=torch.long), torch.empty(0, 1, dtype=torch.long))
+    assert users.score_items(nobody).shape == (0, events.n_items)
 
 
 # the models against their definitions
@@ -237,6 +270,40 @@ def test_als_is_the_same_for_every_chunk_of_rows(monkeypatch):
     whole = ImplicitALS(3, 1.0, 0.5).fit(events).score_items(everyone(events))
     monkeypatch.setattr("recsys_lite.factorization.ROWS_AT_ONCE", 4)
     np.testing.assert_allclose(ImplicitALS(3, 1.0, 0.5).fit(events).score_items(everyone(events)), whole, atol=1e-5)
+
+
+@pytest.mark.parametrize("alpha, near", [(0.0, 1e-5), (0.1, 1e-5), (40.0, 1e-5), (1000.0, 1e-4)])
+def test_als_solves_every_row_of_counts_to_rounding(alpha, near):
+    random = np.random.default_rng(0)
+    counts = sp.random(70, 90, 0.2, "csr", random_state=1, data_rvs=lambda n: random.integers(1, 6, n).astype(float))
+    counts = (sp.diags((np.arange(70) != 3).astype(float)) @ counts).tocsr()  # row 3 has none
+    fixed, model = random.normal(size=(90, 16)).astype(np.float32), ImplicitALS(16, alpha, 2.0)
+    solved, own = model._solve(counts, fixed), fixed.astype(float)
+    for row, r in zip(solved, counts.toarray()):
+        left = own.T @ own + alpha * (own.T * r) @ own + 2.0 * np.eye(16)
+        expected = np.linalg.solve(left, own.T @ (np.sign(r) + alpha * r))
+        np.testing.assert_allclose(row, expected, atol=near * max(1, np.abs(expected).max()))
+    assert solved.dtype == np.float32 and not solved[3].any()
+
+
+def test_conjugate_gradients_needs_a_step_a_distinct_eigenvalue_and_stops(monkeypatch):
+    values = np.array([[1.0, 1, 1, 1], [2, 5, 5, 5], [3, 3, 3, 3]], dtype=np.float32)
+    right, calls = np.array([[1, 2, 3, 4], [4, 3, 2, 1], [0, 0, 0, 0]], dtype=np.float32), []
+    solved = conjugate_gradients(lambda x: calls.append(1) or values * x, right)
+    np.testing.assert_allclose(solved, right / values, rtol=1e-5)
+    assert len(calls) == 2  # two eigenvalues in the second row, one in the first, nothing to do in the third
+    monkeypatch.setattr(factorization, "TOLERANCE", 0.0)  # never near enough: 3 d steps and no more
+    calls.clear()
+    hard = np.linspace(1, 9, 8, dtype=np.float32).reshape(2, 4)
+    np.testing.assert_allclose(conjugate_gradients(lambda x: calls.append(1) or hard * x, right[:2]), right[:2] / hard, rtol=1e-4)
+    assert len(calls) <= 12
+
+
+def test_als_without_weights_needs_one_step(monkeypatch):
+    calls, solver = [], factorization.conjugate_gradients
+    monkeypatch.setattr(factorization, "conjugate_gradients", lambda product, right: solver(lambda x: calls.append(1) or product(x), right))
+    ImplicitALS(4, 0.0, 1.0, n_iterations=2).fit(random_events())
+    assert len(calls) == 4  # all users, all items, twice: one row's matrix is that of all, the identity in its own coordinates
 
 
 def test_als_depends_on_its_seed_and_on_nothing_else():

@@ -5,6 +5,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 
+from recsys_lite import graphs
 from recsys_lite.examples import Queries
 from recsys_lite.factorization import MatrixFactorization
 from recsys_lite.graphs import (
@@ -79,6 +80,44 @@ def test_propagate_is_a_product_with_the_gradient_of_a_product():
     torch.testing.assert_close(propagate(matrix, x), torch.from_numpy(matrix.toarray()) @ x)
     assert torch.autograd.gradcheck(lambda x: propagate(matrix, x), x)
     assert torch.autograd.gradcheck(lambda x: propagate(matrix, torch.tanh(propagate(matrix, x))), x)
+
+
+def test_propagate_to_some_nodes_gives_their_rows_and_the_gradient_of_these():
+    matrix = normalised_adjacency(random_events()).astype(np.float64)
+    x = torch.randn(16, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    nodes = torch.tensor([15, 2, 2, 0])
+    torch.testing.assert_close(propagate(matrix, x, nodes), torch.from_numpy(matrix.toarray())[nodes] @ x)
+    assert torch.autograd.gradcheck(lambda x: torch.tanh(propagate(matrix, propagate(matrix, x), nodes)), x)
+
+
+def test_propagate_takes_what_is_given_a_graph_without_edges_columns_and_other_types():
+    empty = sp.csr_matrix((4, 4), dtype=np.float32)
+    assert torch.equal(propagate(empty, torch.ones(4, 2)), torch.zeros(4, 2))
+    matrix, x = normalised_adjacency(random_events()), torch.arange(48.0).view(3, 16).T
+    expected = torch.from_numpy(matrix.toarray()) @ x
+    torch.testing.assert_close(propagate(matrix, x), expected)
+    torch.testing.assert_close(propagate(matrix, x.double()), expected.double(), rtol=1e-6, atol=1e-6)
+    wide = sp.csr_matrix((matrix.data, matrix.indices.astype(np.int64), matrix.indptr.astype(np.int64)), matrix.shape)
+    wide.indices, wide.indptr = wide.indices.astype(np.int64), wide.indptr.astype(np.int64)
+    torch.testing.assert_close(propagate(wide, x), expected)
+
+
+@pytest.mark.parametrize("build", [LightGCN, NGCF])
+@pytest.mark.parametrize("n_layers", [1, 2, 3])
+def test_wanted_nodes_are_the_rows_of_all_and_have_their_gradients(build, n_layers):
+    model, wanted = build(normalised_adjacency(random_events()), 9, 3, n_layers), torch.tensor([12, 3, 3, 0, 15])
+    torch.testing.assert_close(model.nodes(wanted), model.nodes()[wanted])
+    weights = torch.randn(model.nodes(wanted).shape, generator=torch.Generator().manual_seed(1))
+    few, all_ = (torch.autograd.grad((weights * of).sum(), list(model.parameters())) for of in (model.nodes(wanted), model.nodes()[wanted]))
+    torch.testing.assert_close(few, all_)
+    assert all(gradient.any() for gradient in few)
+
+
+def test_a_training_step_multiplies_only_the_rows_of_its_batch_in_the_last_layer(monkeypatch):
+    model, sizes, times = LightGCN(normalised_adjacency(random_events()), 9, 3, 3), [], graphs._times
+    monkeypatch.setattr(graphs, "_times", lambda matrix, x: sizes.append(matrix.shape[0]) or times(matrix, x))
+    model(Queries(torch.tensor([4, 0, 4, 4])), torch.tensor([6, 1]))
+    assert sizes == [16, 16, 4]  # users 0 and 4, items 1 and 6
 
 
 def test_the_gradient_by_the_start_is_that_of_dense_autograd():
@@ -164,7 +203,7 @@ def test_forward_is_both_encoders_from_one_propagation(build, monkeypatch):
     expected = model.encode_users(users), model.encode_items(items)
     calls = []
     nodes = model.nodes
-    monkeypatch.setattr(model, "nodes", lambda: calls.append(1) or nodes())
+    monkeypatch.setattr(model, "nodes", lambda wanted: calls.append(1) or nodes(wanted))
     for one, other in zip(model(users, items), expected):
         torch.testing.assert_close(one, other)
     assert len(calls) == 1
