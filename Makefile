@@ -7,7 +7,7 @@ INSTRUCTOR := homework/.venv/bin
 BENCH := bench/.venv/bin
 NBVAL := --nbval --nbval-current-env --nbval-sanitize-with tests/nbval.cfg
 
-.PHONY: help environment book serve lab test test-fast execute leaderboard homework-release homework-grade homework-check bench lock clean
+.PHONY: help environment book serve lab test test-fast execute leaderboard at-scale homework-release homework-grade homework-check bench lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' Makefile
@@ -38,6 +38,9 @@ execute: environment ## run again the notebooks whose source or package changed
 leaderboard: environment ## train what the stored leaderboard lacks
 	$(BIN)/python -m scripts.leaderboard
 
+at-scale: environment ## train on Gowalla what is not stored, some hours (GOWALLA=folder with train.txt and test.txt)
+	$(BIN)/python -m scripts.at_scale
+
 homework/.venv/installed: homework/requirements-instructor.txt | environment
 	$(BIN)/python -m venv --clear homework/.venv
 	$(INSTRUCTOR)/pip install --quiet --disable-pip-version-check -r $<
@@ -53,13 +56,14 @@ homework-check: homework/.venv/installed ## test the graders, and the whole loop
 	cd homework && PYTHONPATH=. ../$(BIN)/pytest -q -n $(JOBS) test_problems.py
 	cd homework && .venv/bin/pytest -q --noconftest -c /dev/null --rootdir . test_course.py
 
-bench/.venv/installed: bench/requirements-bench.txt | environment
+bench/.venv/installed: bench/requirements-bench.txt bench/requirements-recbole.txt | environment
 	$(BIN)/python -m venv --clear bench/.venv
 	@# the book's packages are seen from here, so that only the other libraries are installed
 	$(BIN)/python -c "import site; print(*site.getsitepackages())" > "$$($(BENCH)/python -c 'import site; print(*site.getsitepackages())')/book.pth"
 	@# one that cannot be installed is left out, and the page says so
 	$(BENCH)/pip install --quiet --disable-pip-version-check -r $< || for name in implicit cornac scikit-surprise; do \
 		$(BENCH)/pip install --quiet --disable-pip-version-check -c $< $$name || true; done
+	$(BENCH)/pip install --quiet --disable-pip-version-check -r bench/requirements-recbole.txt || true
 	@touch $@
 
 bench: bench/.venv/installed ## beside other libraries: measure, store, write the page (GOWALLA=folder for Gowalla too)

@@ -1,4 +1,4 @@
-"""Measure everything, store it under bench/results, write the page: python -m bench [PAIR ... | growth | page]."""
+"""Measure everything, store it under bench/results, write the page: python -m bench [PAIR ... | growth | scale | page]."""
 
 import os
 
@@ -15,26 +15,26 @@ from pathlib import Path  # noqa: E402
 import pandas as pd  # noqa: E402
 import torch  # noqa: E402
 
-from bench import growth, page, peers  # noqa: E402
+from bench import growth, page, peers, scale  # noqa: E402
 
-PACKAGES = ("numpy", "scipy", "torch", "implicit", "cornac", "scikit-surprise")
+PACKAGES = ("numpy", "scipy", "torch", "implicit", "cornac", "scikit-surprise", "recbole")
 
 
 def main() -> None:
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore", message="Method expects CSR input")  # implicit about a matrix that it made itself
-    possible = [*peers.pairs(), "growth", "page"]
+    possible = [*peers.pairs(), "growth", "scale", "page"]
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", nargs="*", help=f"all unless named: {', '.join(possible)}")
     wanted = parser.parse_args().what or possible
     if set(wanted) - set(possible):
         parser.error(f"what must be among {possible}; got {wanted}. Gowalla's need GOWALLA=<folder of train.txt>.")
-    for name, pair in {**peers.pairs(), "growth": None}.items():
+    for name, pair in {**peers.pairs(), "growth": growth.measure, "scale": scale.measure}.items():
         if name not in wanted:
             continue
         start = time.perf_counter()
-        if pair is None:
-            store("growth", pd.DataFrame(growth.measure()))
+        if name in ("growth", "scale"):
+            store(name, pd.DataFrame(pair()))
         else:
             store_pair(name, pair)
         seconds = time.perf_counter() - start
@@ -50,7 +50,7 @@ def store_pair(name: str, pair) -> None:
     try:
         found = pair()
     except ImportError as error:
-        tables = {table: pd.DataFrame() for table in ("times", "quality", "profile")}
+        tables = {table: pd.DataFrame() for table in ("times", "quality", "profile", "memory")}
         tables["facts"] = pd.DataFrame([{"fact": "not installed", "value": error.name}])
     else:
         tables = {
@@ -58,6 +58,7 @@ def store_pair(name: str, pair) -> None:
             "quality": pd.DataFrame() if found.quality is None else found.quality.rename_axis("user").reset_index(),
             "facts": pd.DataFrame(found.facts.items(), columns=["fact", "value"]),
             "profile": pd.DataFrame(found.profile, columns=["function", "share"]),
+            "memory": pd.DataFrame(found.memory.items(), columns=["side", "megabytes"]),
         }
     for table, rows in tables.items():
         if len(rows):

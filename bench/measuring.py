@@ -68,29 +68,37 @@ def peak_bytes() -> int:
     return peak if sys.platform == "darwin" else 1024 * peak
 
 
-def _child(prepare, n_runs, pipe) -> None:
+def _child(prepare, n_runs, warm, pipe) -> None:
     call = prepare()
     forget_peak()
     before = peak_bytes()
-    seconds = [timed(call)[2] for _ in range(n_runs + 1)][1:]
+    seconds = [timed(call)[2] for _ in range(n_runs + warm)][int(warm) :]
     pipe.send((seconds, (peak_bytes() - before) / 2**20))
     pipe.close()
 
 
-def in_a_child(prepare: Callable[[], Callable[[], Any]], n_runs: int) -> tuple[list[float], float]:
-    """(seconds of the processor of each run after a first one, MB that the call added at its peak).
+def in_a_child(
+    prepare: Callable[[], Callable[[], Any]], n_runs: int, warm: bool = True
+) -> tuple[list[float], float]:
+    """(seconds of the processor of each run, MB that the call added at its peak).
 
     prepare() makes the data and gives the call; both run in a process of their own, so that memory starts afresh.
+    warm: one run that does not count in the seconds, before.
     """
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
-    child = context.Process(target=_child, args=(prepare, n_runs, sender))
+    child = context.Process(target=_child, args=(prepare, n_runs, warm, sender))
     child.start()
     sender.close()
     try:
         result = receiver.recv()
     except EOFError:
-        raise RuntimeError("a growth case died; is there memory enough?") from None
+        raise RuntimeError("a case died in its process; is there memory enough?") from None
     finally:
         child.join()
     return result
+
+
+def peaks(sides: Mapping[str, Callable[[], Any]]) -> dict[str, float]:
+    """{side: MB that a call of it adds at its peak}, each side in a process of its own."""
+    return {side: in_a_child(lambda: call, 1, warm=False)[1] for side, call in sides.items()}

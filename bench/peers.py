@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 import torch
 
 from bench import plain
-from bench.measuring import OURS, THEIRS, heaviest, in_turn
+from bench.measuring import OURS, THEIRS, heaviest, in_turn, peaks
 from recsys_lite import datasets, evaluation, examples, factorization, graphs, leaderboard, losses, negatives, neighbors
 from recsys_lite import ratings, splits, training
 from recsys_lite.interactions import Interactions
@@ -21,12 +22,13 @@ BATCH, DIM, LAYERS = 2048, 64, 3
 
 
 class Found(NamedTuple):
-    """What a pair found: rows of times, figures per user of both sides (or none), rows of facts, the heaviest functions."""
+    """What a pair found: times, figures per user of both sides (or none), facts, the heaviest functions, MB of each side."""
 
     times: list[dict]
     quality: pd.DataFrame | None = None
     facts: dict[str, float | str] = {}
     profile: list[tuple[str, float]] = []
+    memory: dict[str, float] = {}
 
 
 class Factors:
@@ -69,51 +71,58 @@ def tuned(fit: Callable, grid: dict, split: Split) -> dict:
 # closed forms
 
 
-def als(use_cg: bool) -> Found:
-    """15 alternations, 32 dimensions, the best configuration of the leaderboard; c = 1 + 0.1 for what was liked."""
+def als(use_cg: bool, **changed) -> Found:
+    """15 alternations, the best configuration of the leaderboard unless changed; c = 1 + alpha for what was liked."""
+    split, how = protocol(), leaderboard.load("ImplicitALS")[0]["configuration"] | changed
+    results, times, sides = als_sides(split.known, use_cg, N_RUNS, **how)
+    return Found(times, ndcg(results[OURS], results[THEIRS], split), how, heaviest(sides[OURS]), peaks(sides))
+
+
+def als_far(known: Interactions) -> Found:
+    """One alternation with 256 dimensions."""
+    how = {"dim": 256, "alpha": 10.0, "regularization": 20.0, "n_iterations": 1}
+    _, times, sides = als_sides(known, True, 3, **how)
+    return Found(times, None, how, heaviest(sides[OURS]), peaks(sides))
+
+
+def als_sides(
+    known: Interactions, use_cg: bool, n_runs: int, dim: int, alpha: float, regularization: float, n_iterations: int = 15
+) -> tuple[dict, list[dict], dict]:
     from implicit.als import AlternatingLeastSquares
 
-    split, how = protocol(), leaderboard.load("ImplicitALS")[0]["configuration"]
-    matrix = split.known.matrix().astype(np.float32)
+    matrix = known.matrix().astype(np.float32)
 
     def ours():
-        return factorization.ImplicitALS(**how).fit(split.known)
+        return factorization.ImplicitALS(dim, alpha, regularization, n_iterations).fit(known)
 
     def theirs():
-        model = AlternatingLeastSquares(
-            how["dim"],
-            how["regularization"],
-            1 + how["alpha"],
-            use_cg=use_cg,
-            iterations=15,
-            num_threads=1,
-            random_state=0,
-        )
+        how = {"use_cg": use_cg, "iterations": n_iterations, "num_threads": 1, "random_state": 0}
+        model = AlternatingLeastSquares(dim, regularization, 1 + alpha, **how)
         model.fit(matrix, show_progress=False)
         return Factors(model.user_factors, model.item_factors)
 
-    results, times = in_turn({OURS: ours, THEIRS: theirs}, N_RUNS)
-    return Found(times, ndcg(results[OURS], results[THEIRS], split), dict(how), heaviest(ours))
+    sides = {OURS: ours, THEIRS: theirs}
+    return *in_turn(sides, n_runs), sides
 
 
-def item_knn() -> Found:
-    """Cosines of all pairs of items, the 100 nearest kept (101 there: an item is its own neighbour)."""
+def item_knn(known: Interactions, n_runs: int, split: Split | None = None) -> Found:
+    """Cosines of all pairs of items, the 100 nearest kept (101 there: an item is its own neighbour); split: judged too."""
     from implicit.nearest_neighbours import CosineRecommender
 
-    split = protocol()
-    matrix = split.known.matrix().astype(np.float64)
+    matrix = known.matrix().astype(np.float64)
 
     def ours():
-        return neighbors.ItemKNN(100).fit(split.known)
+        return neighbors.ItemKNN(100).fit(known)
 
     def theirs():
         model = CosineRecommender(K=101, num_threads=1)
         model.fit(matrix, show_progress=False)
         return model
 
-    results, times = in_turn({OURS: ours, THEIRS: theirs}, N_RUNS)
-    other = Similar(results[THEIRS].similarity, split.known)
-    return Found(times, ndcg(results[OURS], other, split), {"k": 100}, heaviest(ours))
+    sides = {OURS: ours, THEIRS: theirs}
+    results, times = in_turn(sides, n_runs)
+    quality = ndcg(results[OURS], Similar(results[THEIRS].similarity, known), split) if split else None
+    return Found(times, quality, {"k": 100}, heaviest(ours), peaks(sides))
 
 
 # BPR
@@ -186,22 +195,56 @@ def evaluating() -> Found:
     def ours():
         return evaluation.evaluate(model, split)
 
-    results, times = in_turn({OURS: ours, THEIRS: lambda: plain.evaluate(users, model.items, split)}, N_RUNS)
+    sides = {OURS: ours, THEIRS: lambda: plain.evaluate(users, model.items, split)}
+    results, times = in_turn(sides, N_RUNS)
     loop = pd.DataFrame(results[THEIRS], index=results[OURS].index)[results[OURS].columns]
     worst = float(np.nanmax(np.abs(loop - results[OURS])))
     quality = pd.DataFrame({OURS: results[OURS]["ndcg@10"], THEIRS: loop["ndcg@10"], "weight": 1})
-    return Found(times, quality, {"largest difference of a figure": worst}, heaviest(ours))
+    return Found(times, quality, {"largest difference of a figure": worst}, heaviest(ours), peaks(sides))
 
 
 # steps
 
 
-def lightgcn(events: Interactions, n_steps: int, n_runs: int) -> Found:
+def recbole(matrix: sp.csr_matrix, n_users: int, start: torch.Tensor, n_layers: int) -> torch.nn.Module:
+    """RecBole's LightGCN from the same start, its penalty off; it is given the matrix.
+
+    (RecBole 1.2.1 builds its own by a method that scipy's dok_matrix no longer has.)
+    """
+    from recbole.model.general_recommender.lightgcn import LightGCN
+
+    class Given(LightGCN):
+        def get_norm_adj_mat(self) -> torch.Tensor:
+            return plain.as_coo(matrix)
+
+        def bpr(self, users: torch.Tensor, positives: torch.Tensor, negatives: torch.Tensor) -> torch.Tensor:
+            return self.calculate_loss({"user": users, "item": positives, "neg_item": negatives})
+
+        @property
+        def start(self) -> torch.Tensor:
+            return torch.cat([self.user_embedding.weight, self.item_embedding.weight])
+
+    class Sizes:
+        def num(self, field: str) -> int:
+            return n_users if field == "user" else matrix.shape[0] - n_users
+
+        def inter_matrix(self, form: str) -> sp.coo_matrix:
+            return matrix[:n_users, n_users:].tocoo()
+
+    names = {"USER_ID_FIELD": "user", "ITEM_ID_FIELD": "item", "NEG_PREFIX": "neg_", "device": torch.device("cpu")}
+    model = Given(names | {"embedding_size": start.shape[1], "n_layers": n_layers, "reg_weight": 0.0, "require_pow": False}, Sizes())
+    with torch.no_grad():
+        model.user_embedding.weight.copy_(start[:n_users])
+        model.item_embedding.weight.copy_(start[n_users:])
+    return model
+
+
+def lightgcn(events: Interactions, n_steps: int, n_runs: int, peer: Callable = plain.LightGCN) -> Found:
     """Steps of BPR with one negative a row and Adam, from the same start over the same batches."""
     matrix = graphs.normalised_adjacency(events)
     model = graphs.LightGCN(matrix, events.n_users, DIM, LAYERS)
     start = model.start.weight.detach().clone()
-    other = plain.LightGCN(matrix, events.n_users, start, LAYERS)
+    other = peer(matrix, events.n_users, start, LAYERS)
     batches = list(drawn(events, n_steps))
     steppers = {OURS: torch.optim.Adam(model.parameters(), 1e-3), THEIRS: torch.optim.Adam(other.parameters(), 1e-3)}
     even = torch.full((events.n_items,), float(-np.log(events.n_items)))
@@ -223,13 +266,14 @@ def lightgcn(events: Interactions, n_steps: int, n_runs: int) -> Found:
             values.append(loss.item())
         return values
 
-    results, times = in_turn({OURS: ours, THEIRS: theirs}, n_runs)
+    sides = {OURS: ours, THEIRS: theirs}
+    results, times = in_turn(sides, n_runs)
     apart = float(np.max(np.abs(np.divide(results[OURS], results[THEIRS]) - 1)))
     with torch.no_grad():
         moved = model.start.weight - start
         share = float((model.start.weight - other.start).norm() / moved.norm())
     facts = {"largest relative difference of a loss": apart, "vectors apart, by how far they moved": share}
-    return Found(per_step(times, n_steps), None, facts, heaviest(ours))
+    return Found(per_step(times, n_steps), None, facts, heaviest(ours), peaks(sides))
 
 
 def drawn(events: Interactions, n_steps: int) -> Iterator[tuple[examples.Batch, torch.Tensor]]:
@@ -338,16 +382,21 @@ def pairs() -> dict[str, Callable[[], Found]]:
     known, far = protocol().known, gowalla()
     found = {
         "als": lambda: als(False),
+        "als_weighted": lambda: als(False, alpha=2.0),
         "als_cg": lambda: als(True),
-        "item_knn": item_knn,
+        "item_knn": lambda: item_knn(known, N_RUNS, protocol()),
         "bpr_implicit": bpr_implicit,
         "bpr_cornac": bpr_cornac,
         "ratings": stars,
         "evaluation": evaluating,
         "lightgcn": lambda: lightgcn(known, 5, N_RUNS),
+        "lightgcn_recbole": lambda: lightgcn(known, 5, N_RUNS, recbole),
         "softmax": lambda: softmax(known, 255, 5, N_RUNS, stored_quality()),
     }
     if far is not None:
+        found["als_gowalla"] = lambda: als_far(far)
+        found["item_knn_gowalla"] = lambda: item_knn(far, 3)
         found["lightgcn_gowalla"] = lambda: lightgcn(far, 3, 5)
+        found["lightgcn_recbole_gowalla"] = lambda: lightgcn(far, 3, 5, recbole)
         found["softmax_gowalla"] = lambda: softmax(far, 1024, 2, 5)
     return found

@@ -39,15 +39,19 @@ def evaluate(users: np.ndarray, items: np.ndarray, split: Split) -> list[dict[st
     return rows
 
 
+def as_coo(matrix: sp.csr_matrix) -> Tensor:
+    """The same as torch's sparse tensor."""
+    coo = matrix.tocoo()
+    places = torch.from_numpy(np.stack([coo.row, coo.col]).astype(np.int64))
+    return torch.sparse_coo_tensor(places, torch.from_numpy(coo.data), coo.shape, check_invariants=False).coalesce()
+
+
 class LightGCN(nn.Module):
     """The layers' mean by torch's sparse product of a COO matrix; autograd finds the gradient."""
 
     def __init__(self, matrix: sp.csr_matrix, n_users: int, start: Tensor, n_layers: int):
         super().__init__()
-        coo = matrix.tocoo()
-        places = torch.from_numpy(np.stack([coo.row, coo.col]).astype(np.int64))
-        values = torch.from_numpy(coo.data)
-        self.matrix = torch.sparse_coo_tensor(places, values, coo.shape, check_invariants=False).coalesce()
+        self.matrix = as_coo(matrix)
         self.start, self.n_users, self.n_layers = nn.Parameter(start.clone()), n_users, n_layers
 
     def nodes(self) -> Tensor:

@@ -35,6 +35,7 @@ def _cosines(left: sp.csr_matrix, columns: sp.csr_matrix, column_lengths: np.nda
 
 
 def lengths_of(rows: sp.csr_matrix) -> np.ndarray:
+    """|a| of each row, (n,)."""
     return np.sqrt(np.asarray(rows.multiply(rows).sum(axis=1)).ravel())
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from bench import measuring, page, plain
+from bench import growth, measuring, page, plain, scale
 from recsys_lite import evaluation, graphs, splits
 from recsys_lite.interactions import Interactions
 
@@ -64,7 +64,7 @@ def test_ratios_and_their_verdicts_follow_from_the_runs(tables, stored):
         verdicts.append("none set" if allowed is None else "met" if np.median(ours / theirs) <= allowed else "missed")
         assert row[-1] == verdicts[-1]
     n_met, n_missed = verdicts.count("met"), verdicts.count("missed")
-    assert f"of the {n_met + n_missed} targets {n_met} are met and {n_missed} missed" in stored
+    assert f"of the {n_met + n_missed} targets for time {n_met} are met and {n_missed} missed" in stored
     for name, said in zip(names, verdicts, strict=True):
         assert said != "missed" or f"**{page.PAIRS[name].title} beside {page.PAIRS[name].peer}: " in stored
 
@@ -95,6 +95,49 @@ def test_quality_follows_from_the_figures_per_user(tables, stored):
         assert row[-1] == {-1: "worse", 0: "not distinguishable", 1: "better"}[place]
         worse += place == -1
     assert (f"worse by more than the interval in {worse} of {len(names)}" in stored) == (worse > 0)
+
+
+def test_memory_and_its_verdicts_follow_from_the_results(tables, stored):
+    both, rows = tables["memory"].set_index(["pair", "side"])["megabytes"], rows_of(stored, "no more than the peer's")
+    names = [name for name in page.PAIRS if name in set(tables["memory"]["pair"])]
+    assert {"als", "item_knn", "evaluation", "lightgcn"} <= set(names)
+    over = 0
+    for name, row in zip(names, rows, strict=True):
+        ours, theirs = both[name, "ours"], both[name, "theirs"]
+        assert row[-1] == ("met" if ours <= theirs else "missed")
+        assert [float(cell.removesuffix(" MB").replace(",", "")) for cell in row[2:4]] == pytest.approx([ours, theirs], rel=0.01)
+        over += ours > theirs
+        assert (f"{page.PAIRS[name].title} beside {page.PAIRS[name].peer}: {ours - theirs:,.3g} MB more" in stored) == (ours > theirs)
+    assert f"no more than its peer in {len(names) - over}." in stored
+
+
+def test_the_largest_sizes_and_where_it_ends(tables, stored):
+    rows, found = rows_of(stored, "which makes, at the largest,"), tables["scale"]
+    assert [row[0] for row in rows] == list(scale.CASES) == list(dict.fromkeys(found["what"]))
+    largest = found[found["interactions"] == found["interactions"].max()].set_index("what")
+    steps = largest.loc["LightGCN in-batch, a step"]
+    assert f"an epoch: {page.duration(steps['processor'] * steps['interactions'] / 2048 / 3600)}" in rows[5][-1]
+    assert rows[2][-1] == f"15 iterations: {page.duration(largest.loc['ImplicitALS, an iteration', 'processor'] * 15 / 3600)}"
+    assert rows[6][-1] == f"all users: {page.duration(largest.iloc[6]['processor'] * steps['users'] / 2000 / 3600)}"
+    changed = {name: table.copy() for name, table in tables.items()}
+    changed["scale"].loc[changed["scale"]["what"] == "ItemKNN, fit", "processor"] = [1.0, 50_000.0, 60_000.0]
+    assert "- **ItemKNN, fit** stops being practical between the size before and 6 million events: once would take 13.9 hours" in page.ends(changed)
+    changed["scale"]["processor"], changed["scale"]["megabytes"] = 1e-3, 1.0
+    assert "All of these are, up to the largest size." in page.ends(changed)
+    changed["scale"].loc[0, "megabytes"] = 13_000
+    assert "Interactions from shuffled events** stops being practical" in page.ends(changed)
+
+
+@pytest.mark.parametrize("hours, words", [(2.04, "2.0 hours"), (0.5, "30 minutes"), (0.01, "36 seconds")])
+def test_a_duration_is_said_in_its_own_unit(hours, words):
+    assert page.duration(hours) == words
+
+
+def test_the_largest_sizes_are_measured_one_by_one(monkeypatch):
+    monkeypatch.setattr(scale, "SIZES", [growth.Sizes(50, 40, 400, 4, 16), growth.Sizes(60, 40, 500, 4, 16)])
+    rows = list(scale.measure())
+    assert [row["what"] for row in rows] == [*scale.CASES] * 2 and [row["interactions"] for row in rows] == [400] * 7 + [500] * 7
+    assert all(row["processor"] > 0 and row["megabytes"] >= 0 for row in rows)
 
 
 def test_growth_is_the_slope_of_the_logarithms(tables, stored):
@@ -198,6 +241,14 @@ def test_a_profile_names_functions_without_folders():
 def test_memory_is_that_of_the_call():
     seconds, megabytes = measuring.in_a_child(lambda: lambda: np.ones(5_000_000).sum(), 2)
     assert len(seconds) == 2 and 35 < megabytes < 60
+
+
+def test_memory_of_two_sides_and_a_single_run():
+    found = measuring.peaks({"ours": lambda: np.ones(5_000_000).sum(), "theirs": lambda: np.ones(1_000_000).sum()})
+    assert 35 < found["ours"] < 60 and 6 < found["theirs"] < 15
+    calls = []
+    seconds, _ = measuring.in_a_child(lambda: lambda: calls.append(1) or np.ones(len(calls) * 1_000_000).sum(), 1, warm=False)
+    assert len(seconds) == 1
 
 
 @pytest.mark.parametrize("gain, half, word", [(0.1, 0.05, "better"), (-0.1, 0.05, "worse"), (0.04, 0.05, "not distinguishable")])
