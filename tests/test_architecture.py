@@ -18,7 +18,7 @@ ORDER = """
     interactions examples datasets synthetic splits metrics evaluation leaderboard
     popularity losses negatives vectors linear baselines content neighbors factorization
     ratings factorization_machines ncf towers pooling sequences
-    graphs walks heterogeneous cold_items onboarding federated ensembles training distributed index bandits
+    graphs graph_filters walks heterogeneous cold_items onboarding federated ensembles training at_scale scale_results distributed index bandits
     palette tables plots widgets claims homework
 """.split()
 ONLY_IN = {"faiss": "index", "matplotlib": "plots", "ipywidgets": "widgets"}
