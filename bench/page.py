@@ -67,9 +67,10 @@ PAIRS = {
     ),
     "evaluation": Pair(
         "evaluation of all users", "a loop over users", 0.1,
-        "With 2,078 items a sort is cheap, so that the loop loses Python's own steps only; in the package, selecting the lists and "
-        "checking what comes in take the most.",
+        "With 2,078 items a sort is cheap, so that the loop loses Python's own steps only; in the package, the scores themselves, "
+        "selecting the largest and looking up the hits take the most. With Gowalla's 40,981 items the sort counts.",
     ),
+    "evaluation_gowalla": Pair("evaluation of 2,000 users, Gowalla", "a loop over users", 0.1, ""),
     "lightgcn": Pair(
         "LightGCN step, MovieLens", "torch sparse COO and autograd", 1 / 3,
         "The graph is small: beside the products, the gathers, the loss and the optimiser are the same on both sides and "
@@ -431,7 +432,7 @@ def alt_growth(tables: dict[str, pd.DataFrame]) -> str:
 
 
 def by_ndcg(name: str) -> bool:
-    return PAIRS[name].unit == "NDCG@10" and name != "evaluation"
+    return PAIRS[name].unit == "NDCG@10" and not name.startswith("evaluation")
 
 
 TEXT = """\

@@ -36,9 +36,7 @@ class OnPopular:
         if not 1 <= self.n <= self.n_items:
             raise ValueError(f"n must be in [1, {self.n_items}], the size of the catalogue; got {self.n}.")
         self.kept = np.sort(np.argsort(-interactions.item_counts(), kind="stable")[: self.n])
-        place = np.full(
-            self.n_items + 1, self.n
-        )  # the padding of histories, n_items, becomes that of the smaller catalogue
+        place = np.full(self.n_items + 1, self.n)  # so the padding of histories becomes that of the smaller catalogue
         place[self.kept] = np.arange(self.n)
         self.place = torch.from_numpy(place)
         events = interactions.take(np.isin(interactions.items, self.kept))
@@ -65,6 +63,19 @@ def shared_positives(log_p: torch.Tensor, n: int) -> NegativeSampler:
     return sample
 
 
+def corrected(exponent: float) -> Callable[[losses.BatchScores], torch.Tensor]:
+    """`logq_loss` with E^exponent in the place of E: 0 is the plain softmax, 1 logQ.
+
+    With E proportional to Q it learns log P(i | u) + (exponent - 1) log Q(i), nearly, as the positive's own term is not
+    corrected: above 1 it adds popularity.
+    """
+
+    def loss(scores: losses.BatchScores) -> torch.Tensor:
+        return losses.logq_loss(scores._replace(log_expected_negative=exponent * scores.log_expected_negative))
+
+    return loss
+
+
 def bpr(known: Interactions, watch: Watch, *, dim: int, stages: Stages, batch_size: int, n_layers: int) -> LightGCN:
     """LightGCN as its paper trains it: the mean of the layers, BPR with one uniform negative a row, Adam."""
     model = LightGCN(normalised_adjacency(known), known.n_users, dim, n_layers)
@@ -78,25 +89,34 @@ def softmax(
     *,
     dim: int,
     layer_weights: Sequence[float],
+    served_weights: Sequence[float],
     start: str,
-    correct: bool,
+    correction: float,
     temperature: float | None,
     n_negatives: int,
     stages: Stages,
     batch_size: int,
     weight_decay: float,
 ) -> VectorModel:
-    """LightGCN by sampled softmax: large batches, shared negatives, logQ if `correct`, and a start "spectral" or "random".
+    """LightGCN by sampled softmax: large batches, shared negatives, and a start "spectral" or "random".
 
-    temperature: that of a cosine; None is the dot product.
+    layer_weights are those of training, served_weights those of scoring afterwards. correction: the exponent of
+    `corrected`. temperature: that of a cosine; None is the dot product.
     """
     graph = LightGCN(normalised_adjacency(known), known.n_users, dim, len(layer_weights) - 1, layer_weights)
     if start == "spectral":
         graph.start.weight.data.copy_(torch.from_numpy(spectral_start(known, dim)))
     model = graph if temperature is None else Cosine(graph, temperature)
-    loss = losses.logq_loss if correct else losses.softmax_loss
     sampler = shared_positives(log_share(known), n_negatives)
-    return _trained(model, known, loss, sampler, watch, stages, batch_size, weight_decay)
+
+    def look(model: VectorModel, epoch: int) -> None:
+        graph.layer_weights = list(served_weights)
+        watch(model, epoch)
+        graph.layer_weights = list(layer_weights)
+
+    _trained(model, known, corrected(correction), sampler, look, stages, batch_size, weight_decay)
+    graph.layer_weights = list(served_weights)
+    return model
 
 
 def _trained(
@@ -158,9 +178,13 @@ def one(configuration: Mapping) -> dict[str, list]:
 
 
 SOFTMAX = {
-    "dim": 64, "layer_weights": (0.0, 1 / 3, 1 / 3, 1 / 3), "start": "spectral", "correct": True, "temperature": None,
-    "n_negatives": 1024, "stages": ((8, 0.02), (4, 0.004)), "batch_size": 4096, "weight_decay": 0.1,
+    "dim": 128, "layer_weights": (0.0, 1 / 3, 1 / 3, 1 / 3), "served_weights": (0.0, 0.25, 0.5, 0.25),
+    "start": "spectral", "correction": 1.3, "temperature": None, "n_negatives": 1024, "batch_size": 4096,
+    "weight_decay": 0.1, "stages": ((2, 0.02), (2, 0.004)),
 }  # fmt: skip
+NO_LAYERS = {"layer_weights": (1.0,), "served_weights": (1.0,)}
+AS_TRAINED = {"served_weights": SOFTMAX["layer_weights"]}
+COSINE = {"dim": 64, "correction": 1.0, "temperature": 0.1, "stages": ((5, 0.02), (3, 0.004))} | AS_TRAINED
 SYSTEMS = {
     "Popularity": System("popular", closed_form(Popularity), {}),
     "ItemKNN": System("neighbours", closed_form(item_knn), {"k": [50, 100], "shrink": [0.0, 5.0]}),
@@ -168,40 +192,45 @@ SYSTEMS = {
     "ImplicitALS": System(
         "factorization",
         closed_form(ImplicitALS),
-        {"dim": [256], "alpha": [20.0, 40.0], "regularization": [10.0, 30.0], "n_iterations": [8]},
+        {"dim": [256], "alpha": [40.0, 80.0], "regularization": [3.0, 10.0], "n_iterations": [8]},
     ),
-    "GF-CF": System("linear", closed_form(gf_cf), {"alpha": [0.1, 0.2, 0.3, 0.5], "dim": [256]}),
+    "GF-CF": System("linear", closed_form(gf_cf), {"alpha": [0.2, 0.3, 0.5, 0.8], "dim": [256]}),
     "LinkProp": System(
         "linear",
         closed_form(link_prop),
-        {"exponents": [(0.5, 0.8, 0.35), (0.5, 1.0, 0.35), (0.5, 0.7, 0.3), (0.7, 0.6, 0.35)]},
+        {"exponents": [(0.5, 0.8, 0.35), (0.5, 0.7, 0.3), (0.5, 0.6, 0.3), (0.6, 0.7, 0.25)]},
     ),
     "Sharpened filter": System(
         "linear",
         closed_form(sharpened),
-        {"exponents": [(0.5, 0.8, 0.35)], "beta": [0.9, 1.1, 1.3], "alpha": [0.2, 0.4], "dim": [512]},
+        {"exponents": [(0.5, 0.8, 0.35), (0.5, 0.6, 0.3)], "beta": [0.7, 0.9, 1.1], "alpha": [0.4], "dim": [512]},
     ),
     "LightGCN BPR": System(
         "graphs", bpr, {"dim": [64], "stages": [((40, 0.001),)], "batch_size": [2048], "n_layers": [3]}
     ),
-    "MF softmax": System("factorization", softmax, one(SOFTMAX | {"layer_weights": (1.0,)})),
+    "MF softmax": System("factorization", softmax, one(SOFTMAX | NO_LAYERS)),
     "LightGCN softmax": System("graphs", softmax, one(SOFTMAX)),
-    "LightGCN cosine": System(
-        "graphs", softmax, one(SOFTMAX | {"temperature": 0.1, "stages": ((5, 0.02), (3, 0.004))})
-    ),
+    "LightGCN cosine": System("graphs", softmax, one(SOFTMAX | COSINE)),
 }
 
 
-PLAIN = {"layer_weights": (0.25, 0.25, 0.25, 0.25), "start": "random", "weight_decay": 0.0}
-SHORT = {"stages": ((2, 0.02),)}
-# every arm two epochs on a cut of train, judged on what was held back; each from "softmax" on adds to the one before, the last changes one thing
+SHORT = SOFTMAX | AS_TRAINED | {"dim": 64, "correction": 1.0, "stages": ((2, 0.02),)}
+MEAN = (0.25, 0.25, 0.25, 0.25)
+PLAIN = SHORT | {"layer_weights": MEAN, "served_weights": MEAN, "start": "random", "weight_decay": 0.0}
+MORE = SHORT | {"correction": 1.3}
+SMOOTHER = MORE | {"served_weights": SOFTMAX["served_weights"]}
+# Two epochs each. From "softmax, large batches" on an arm adds one thing to the one before; only the last goes back, to
+# "and more than logQ", and changes one thing there.
 IDEAS = {
     "BPR": (bpr, {"dim": 64, "stages": ((2, 0.001),), "batch_size": 2048, "n_layers": 3}),
     "BPR, larger steps": (bpr, {"dim": 64, "stages": ((2, 0.02),), "batch_size": 2048, "n_layers": 3}),
-    "softmax, large batches": (softmax, SOFTMAX | SHORT | PLAIN | {"correct": False}),
-    "and logQ": (softmax, SOFTMAX | SHORT | PLAIN),
-    "and spectral start": (softmax, SOFTMAX | SHORT | PLAIN | {"start": "spectral"}),
-    "and no layer 0": (softmax, SOFTMAX | SHORT | {"weight_decay": 0.0}),
-    "and weight decay": (softmax, SOFTMAX | SHORT),
-    "but cosine": (softmax, SOFTMAX | SHORT | {"temperature": 0.1}),
+    "softmax, large batches": (softmax, PLAIN | {"correction": 0.0}),
+    "and logQ": (softmax, PLAIN),
+    "and spectral start": (softmax, PLAIN | {"start": "spectral"}),
+    "and no layer 0": (softmax, SHORT | {"weight_decay": 0.0}),
+    "and weight decay": (softmax, SHORT),
+    "and more than logQ": (softmax, MORE),
+    "and served smoother": (softmax, SMOOTHER),
+    "and 128 numbers": (softmax, SMOOTHER | {"dim": 128}),
+    "but cosine, with 64": (softmax, MORE | {"temperature": 0.1}),
 }

@@ -6,6 +6,7 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
+import torch
 
 from recsys_lite import metrics
 from recsys_lite.examples import Queries
@@ -27,14 +28,13 @@ def top_k(scores: np.ndarray, k: int) -> np.ndarray:
     n = scores.shape[1]
     if not 1 <= k <= n:
         raise ValueError(f"k must be in [1, {n}], the size of the catalogue; got {k}.")
-    kth = np.partition(scores, n - k, axis=1)[:, n - k, None]
-    surely = scores > kth
-    tied = scores == kth
-    wanted = surely | (tied & (tied.cumsum(axis=1) <= k - surely.sum(axis=1, keepdims=True)))
-    best = np.nonzero(wanted)[1].reshape(len(scores), k)
-    values = np.take_along_axis(scores, best, axis=1)
-    order = np.argsort(-values, axis=1, kind="stable")
-    best, values = np.take_along_axis(best, order, axis=1), np.take_along_axis(values, order, axis=1)
+    values, best = (part.numpy() for part in torch.topk(torch.from_numpy(np.require(scores, requirements="W")), k))
+    order = np.lexsort((best, -values))
+    values, best = np.take_along_axis(values, order, axis=1), np.take_along_axis(best, order, axis=1)
+    enough = scores >= values[:, -1:]
+    for row in np.flatnonzero(enough.sum(axis=1) > k):  # torch keeps any of those that tie for the last place
+        items = np.flatnonzero(enough[row])
+        best[row] = items[np.argsort(-scores[row, items], kind="stable")[:k]]
     return np.where(values == -np.inf, -1, best)
 
 

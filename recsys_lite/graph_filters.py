@@ -71,12 +71,8 @@ class PathFilter:
     def score_items(self, queries: Queries) -> np.ndarray:
         paths = history_matrix(queries, self.n_items).T.tocsr()
         for enter, middle, leave in self.exponents:
-            paths = (
-                sp.diags(self.of_items**-enter) @ paths
-                if sp.issparse(paths)
-                else paths * self.of_items[:, None] ** -enter
-            )
-            fans = self.by_user @ paths
+            entered = sp.diags(self.of_items**-enter) @ paths
+            fans = self.by_user @ entered
             fans = fans.toarray() if sp.issparse(fans) else fans
             paths = self.by_item @ (fans * self.of_users[:, None] ** -middle)
             paths *= self.of_items[:, None] ** -leave

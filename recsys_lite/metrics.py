@@ -50,7 +50,7 @@ def hits(recommended: np.ndarray, relevant: sp.csr_matrix) -> np.ndarray:
 
 
 def _n_relevant(relevant: sp.csr_matrix) -> np.ndarray:
-    counts = np.asarray((relevant != 0).sum(axis=1)).ravel().astype(float)
+    counts = relevant.count_nonzero(axis=1).astype(float)
     return np.where(counts > 0, counts, np.nan)
 
 

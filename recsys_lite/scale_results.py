@@ -8,6 +8,12 @@ import pandas as pd
 from recsys_lite.at_scale import IDEAS
 
 FOLDER = Path(__file__).parent / "data" / "at_scale"
+PARTS = FOLDER / "split" / "parts.json"
+
+
+def parts(path: Path = PARTS) -> dict:
+    """How the published parts of Gowalla differ beside a random cut: shares held back by the item's events, and the spread."""
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def ideas(folder: Path = FOLDER / "ideas") -> dict[str, dict]:

@@ -1,6 +1,7 @@
 """What a model may learn from and what it is judged on. Events keep their order; no event is in two parts."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -31,7 +32,7 @@ class Split:
         if self.history is None:
             object.__setattr__(self, "history", self.known)
 
-    @property
+    @cached_property
     def known(self) -> Interactions:
         """All events before the test ones: what the final model is fitted on."""
         return self.train if self.valid is None else self.train + self.valid
@@ -101,6 +102,22 @@ def at_random(events: Interactions, test: float = 0.2, seed: int = 0) -> Split:
     return Split(events.take(~is_test), events.take(is_test))
 
 
+def spread_over_items(split: Split) -> float:
+    """sqrt(mean_i z_i^2): about 1 if the test part is a random part of each user's events, more if items matter to it.
+
+    z_i = (t_i - e_i) / sqrt(v_i), t_i item i's events in the test part, e_i and v_i the sums of q_u and of q_u (1 - q_u)
+    over all its events, q_u the share of the user's events that is in the test part; each of a user and item once.
+    """
+    events = split.known + split.test
+    share = split.test.user_counts() / np.maximum(events.user_counts(), 1)
+    expected, variance = (
+        np.bincount(events.items, weight[events.users], events.n_items) for weight in (share, share * (1 - share))
+    )
+    drawn = variance > 0
+    z = (split.test.item_counts() - expected)[drawn] / np.sqrt(variance[drawn])
+    return float(np.sqrt((z**2).mean()))
+
+
 def by_time(events: Interactions, test: float = 0.2) -> Split:
     """The last floor(test * n) of all events are the test, by one moment for everybody.
 
@@ -165,11 +182,11 @@ def positives(dataset: Dataset, threshold: float = 4.0, n_core: int = 5, seed: i
             f"the {n_core}-core must not be empty; got no user with ratings >= {threshold} left. Lower one of the two."
         )
     place = {"users": np.full(events.n_users, -1), "items": np.full(events.n_items, -1)}
-    place["users"][users], place["items"][items] = np.arange(len(users)), np.arange(len(items))
+    place["users"][users], place["items"][items] = (np.arange(len(users)), np.arange(len(items)))
     events = events.take((place["users"][events.users] >= 0) & (place["items"][events.items] >= 0))
     order = np.lexsort((events.items, events.times, events.users))
     order = order[np.random.default_rng(seed).permutation(len(events))]
-    new_users, new_items = place["users"][events.users[order]], place["items"][events.items[order]]
+    new_users, new_items = (place["users"][events.users[order]], place["items"][events.items[order]])
     times, ratings = events.times[order], events.ratings[order]
     return dataset.take(
         Interactions.from_events(new_users, new_items, len(users), len(items), times, ratings), users, items

@@ -1,12 +1,14 @@
 """Train the systems of `recsys_lite.at_scale` on Gowalla: GOWALLA=folder python -m scripts.at_scale [NAME ...]
 
-Each is tuned on a cut of its training part, fitted again on all of it with the best configuration, and judged once on the published test
-part; what came of it is stored under recsys_lite/data/at_scale. A system that the present code has stored is passed over.
+Each is tuned on the last tenth of each user's events in the training part, fitted again on all of it with the best configuration, and judged
+once on the published test part; what came of it is stored under recsys_lite/data/at_scale. A system that the present code has stored is passed
+over. The name "split" stands for how the published parts differ.
 """
 
 import argparse
 import ast
 import hashlib
+import inspect
 import json
 import os
 import resource
@@ -17,11 +19,14 @@ import numpy as np
 import torch
 
 from recsys_lite import at_scale, datasets, evaluation, metrics, scale_results, splits
+from recsys_lite.interactions import Interactions
 from scripts.dependencies import package_hash
 from scripts.leaderboard import configurations
 from scripts.notebooks import write
 
 CUTS = (10, 20)
+BANDS = (20, 40, 100, 300)  # events of an item
+PARTS = "split"
 N_WATCHED = 3000  # users by whom configurations are chosen and curves are drawn
 
 
@@ -30,7 +35,7 @@ def key_of(name: str) -> str:
     tree = ast.parse(Path(at_scale.__file__).read_text(encoding="utf-8"))
     tables = [node.value for node in tree.body if isinstance(node, ast.Assign) and node.targets[0].id in ("SYSTEMS", "IDEAS")]
     written = {key.value: ast.unparse(value) for table in tables for key, value in zip(table.keys, table.values, strict=True)}[name]
-    judged = "datasets.gowalla, splits.at_random, evaluation.measure, evaluation.judged_lists"
+    judged = "datasets.gowalla, splits.per_user, evaluation.measure, evaluation.judged_lists"
     used = package_hash([f"from recsys_lite import at_scale, datasets, evaluation, splits\n{judged}\n{written}"])
     how = dict(at_scale.SYSTEMS[name].grid) if name in at_scale.SYSTEMS else at_scale.IDEAS[name][1]
     return hashlib.sha256(f"{used} {written} {how}".encode()).hexdigest()[:16]
@@ -63,6 +68,11 @@ class Watch:
         self.paused += time.process_time() - start
 
 
+def tuning(known: Interactions) -> splits.Split:
+    """The last tenth of each user's events to choose on: the published test part is no random one either, see `compare_parts`."""
+    return splits.per_user(known, test=0.1, valid=None)
+
+
 def tune(system: at_scale.System, split: splits.Split) -> list[dict]:
     """Every configuration of the grid with its Recall@20 on valid and its seconds."""
     tried = []
@@ -75,10 +85,10 @@ def tune(system: at_scale.System, split: splits.Split) -> list[dict]:
     return tried
 
 
-def train(name: str, known, test, n_threads: int) -> dict:
+def train(name: str, known: Interactions, test: Interactions, n_threads: int) -> dict:
     """Tune, fit again, judge."""
     system = at_scale.SYSTEMS[name]
-    tried = tune(system, splits.at_random(known, test=0.1)) if len(configurations(system.grid)) > 1 else []
+    tried = tune(system, tuning(known)) if len(configurations(system.grid)) > 1 else []
     best = max(tried, key=lambda one: one["recall@20"])["configuration"] if tried else configurations(system.grid)[0]
     split = splits.Split(known, test)
     watch = Watch(sample_of(split), every=max(1, sum(n for n, _ in best.get("stages", ())) // 12))
@@ -104,13 +114,42 @@ def train(name: str, known, test, n_threads: int) -> dict:
     }  # fmt: skip
 
 
-def try_idea(name: str, known) -> dict:
+def try_idea(name: str, known: Interactions) -> dict:
     """One arm, watched after each epoch on the valid part of a cut of train."""
     fit, configuration = at_scale.IDEAS[name]
-    split = splits.at_random(known, test=0.1)
+    split = tuning(known)
     watch = Watch(sample_of(split))
     fit(split.known, watch, **configuration)
     return {"key": key_of(name), "curve": watch.curve}
+
+
+def parts_key() -> str:
+    """A hash of all that `compare_parts` runs through."""
+    source = inspect.getsource(compare_parts)
+    used = package_hash([f"from recsys_lite import datasets, splits\ndatasets.gowalla, splits.per_user\n{source}"])
+    return hashlib.sha256(f"{used} {source} {BANDS}".encode()).hexdigest()[:16]
+
+
+def compare_parts(known: Interactions, test: Interactions) -> dict:
+    """What is held back of the events of rare and of common items, over what a random choice would hold back.
+
+    As published, at random, and at the end of each user's list; by bands of the item's events, and the spread over the items.
+    """
+    everything = known + test
+    band = np.searchsorted(BANDS, everything.item_counts(), side="right")
+    found = {}
+    for name, split in {
+        "published": splits.Split(known, test),
+        "a random part": splits.at_random(everything, test=len(test) / len(everything)),
+        "the end of each list": tuning(known),
+    }.items():
+        events = split.known + split.test
+        share = split.test.user_counts() / np.maximum(events.user_counts(), 1)
+        held = np.bincount(band[split.test.items], minlength=len(BANDS) + 1)
+        expected = np.bincount(band[events.items], share[events.users], minlength=len(BANDS) + 1)
+        over = [round(float(ratio), 4) for ratio in held / np.maximum(expected, 1)]
+        found[name] = {"held over expected": over, "spread": round(splits.spread_over_items(split), 4)}
+    return {"key": parts_key(), "bands": list(BANDS), "parts": found}
 
 
 def main() -> None:
@@ -118,7 +157,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help="train these again whether out of date or not")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
-    possible = [*at_scale.SYSTEMS, *at_scale.IDEAS]
+    possible = [PARTS, *at_scale.SYSTEMS, *at_scale.IDEAS]
     unknown = set(arguments.names) - set(possible)
     if unknown:
         parser.error(f"NAME must be one of {possible}; got {sorted(unknown)}.")
@@ -126,19 +165,23 @@ def main() -> None:
     known, test = datasets.gowalla(os.environ.get("GOWALLA"))
     for name in arguments.names or out_of_date():
         print(name, flush=True)
-        is_idea = name in at_scale.IDEAS
-        row = try_idea(name, known) if is_idea else train(name, known, test, arguments.threads)
-        folder = scale_results.FOLDER / "ideas" if is_idea else scale_results.FOLDER
-        write(folder / f"{name}.json", json.dumps(row, indent=1, ensure_ascii=False) + "\n")
-        if not is_idea:
-            print(f"  {row['recall@20']:.4f} {row['ndcg@20']:.4f} in {row['seconds']:.0f} s {row['configuration']}", flush=True)
+        if name == PARTS:
+            path, found = scale_results.PARTS, compare_parts(known, test)
+        elif name in at_scale.IDEAS:
+            path, found = (scale_results.FOLDER / "ideas" / f"{name}.json", try_idea(name, known))
+        else:
+            path, found = (scale_results.FOLDER / f"{name}.json", train(name, known, test, arguments.threads))
+            print(f"  {found['recall@20']:.4f} {found['ndcg@20']:.4f} in {found['seconds']:.0f} s {found['configuration']}", flush=True)
+        write(path, json.dumps(found, indent=1, ensure_ascii=False) + "\n")
 
 
 def out_of_date() -> list[str]:
-    """The systems and arms that are not stored or were trained by other code."""
+    """What is not stored or was found by other code."""
     stored = {name: scale_results.load(name)["key"] for name in scale_results.names()}
     stored |= {name: arm["key"] for name, arm in scale_results.ideas().items()}
-    return [name for name in (*at_scale.SYSTEMS, *at_scale.IDEAS) if stored.get(name) != key_of(name)]
+    stored |= {PARTS: scale_results.parts()["key"]} if scale_results.PARTS.exists() else {}
+    fresh = {name: key_of(name) for name in (*at_scale.SYSTEMS, *at_scale.IDEAS)} | {PARTS: parts_key()}
+    return [name for name, key in fresh.items() if stored.get(name) != key]
 
 
 if __name__ == "__main__":

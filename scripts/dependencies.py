@@ -134,5 +134,6 @@ def _without_docstrings(source: str) -> str:
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None:
             first = node.body[0]
             lines[first.lineno - 1 : first.end_lineno] = [""] * (first.end_lineno - first.lineno + 1)
-            lines[first.lineno - 1] = " " * first.col_offset + "..."
+            if len(node.body) == 1:
+                lines[first.lineno - 1] = " " * first.col_offset + "..."
     return "\n".join(line for line in lines if line.strip())

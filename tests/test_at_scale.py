@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from recsys_lite import at_scale, datasets, evaluation, scale_results, splits, synthetic
+from recsys_lite import at_scale, datasets, evaluation, losses, scale_results, splits, synthetic
 from recsys_lite.examples import Batch, Queries
 from recsys_lite.graph_filters import LowPass, PathFilter
 from recsys_lite.interactions import Interactions
@@ -27,9 +27,9 @@ SMALL = {
     "LinkProp": {"exponents": (0.5, 0.8, 0.35)},
     "Sharpened filter": {"exponents": (0.5, 0.8, 0.35), "beta": 0.9, "alpha": 0.3, "dim": 8},
     "LightGCN BPR": {"dim": 8, "stages": [(6, 0.02)], "batch_size": 128, "n_layers": 2},
-    "MF softmax": {"layer_weights": (1.0,)},
-    "LightGCN softmax": {"layer_weights": (0.0, 0.5, 0.5)},
-    "LightGCN cosine": {"layer_weights": (0.0, 0.5, 0.5), "temperature": 0.2},
+    "MF softmax": {"layer_weights": (1.0,), "served_weights": (1.0,)},
+    "LightGCN softmax": {"layer_weights": (0.0, 0.5, 0.5), "served_weights": (0.0, 0.3, 0.7)},
+    "LightGCN cosine": {"layer_weights": (0.0, 0.5, 0.5), "served_weights": (0.0, 0.5, 0.5), "temperature": 0.2},
 }
 TRAINED = ["LightGCN BPR", "MF softmax", "LightGCN softmax", "LightGCN cosine"]
 SOFTMAX = at_scale.SOFTMAX | {"dim": 8, "n_negatives": 32, "batch_size": 128, "stages": [(3, 0.02), (1, 0.004)]}
@@ -121,6 +121,66 @@ def test_shared_positives_of_a_small_batch_are_all_that_there_are():
     np.testing.assert_allclose(negatives.log_expected_count.exp(), [1, 2], rtol=1e-6)
 
 
+def test_softmax_trains_with_the_one_weights_and_serves_with_the_others(split):
+    seen = []
+
+    def trained(served, watch=nothing):
+        return at_scale.softmax(split.known, watch, **SOFTMAX | {"layer_weights": (0.0, 1.0, 1.0), "served_weights": served})
+
+    same = trained((0.0, 1.0, 1.0))
+    other = trained((0.0, 1.0, 3.0), lambda model, epoch: seen.append(model.layer_weights))
+    torch.testing.assert_close(same.start.weight, other.start.weight)
+    assert same.layer_weights == [0, 1, 1] and other.layer_weights == [0, 1, 3]
+    assert seen == [[0, 1, 3]] * sum(n for n, _ in SOFTMAX["stages"])
+    assert np.abs(same.score_items(everyone(split.known)) - other.score_items(everyone(split.known))).max() > 0.01
+
+
+def test_corrected_is_the_softmax_at_0_and_logq_at_1_and_learns_what_it_says():
+    random = np.random.default_rng(0)
+    scores = losses.BatchScores(*(torch.tensor(random.normal(size=s)) for s in ((6,), (6, 9))), torch.ones(6, 9, dtype=torch.bool),
+                                *(torch.tensor(random.normal(size=s)) for s in ((6,), (6, 9))))  # fmt: skip
+    torch.testing.assert_close(at_scale.corrected(0.0)(scores), losses.softmax_loss(scores))
+    torch.testing.assert_close(at_scale.corrected(1.0)(scores), losses.logq_loss(scores))
+
+
+@pytest.mark.parametrize("exponent", [1.0, 1.4])
+def test_corrected_learns_popularity_beside_the_chances_as_it_says(exponent):
+    # one user, 60 items with chances p; the negatives come as often as their shares q say
+    random, n = np.random.default_rng(0), 3000
+    p, q = (torch.tensor(random.dirichlet(np.full(60, 5.0)), dtype=torch.float32) for _ in range(2))
+    items = torch.arange(60).repeat_interleave((n * q).round().long())
+    is_negative = items != torch.arange(60)[:, None]
+    log_expected = (n * q).log()[items].expand(60, -1)
+    s = torch.zeros(60, requires_grad=True)
+    step = torch.optim.Adam([s], lr=0.03)
+    for _ in range(400):
+        seen = losses.BatchScores(s, s[items].expand(60, -1), is_negative, torch.zeros(60), log_expected)
+        loss = (p * at_scale.corrected(exponent)(seen)).sum()
+        step.zero_grad()
+        loss.backward()
+        step.step()
+    slope = np.polyfit(q.log(), (s.detach() - p.log()), 1)[0]
+    assert slope == pytest.approx(exponent - 1, abs=0.05)  # not exactly: the positive itself is not corrected
+
+
+def test_parts_are_compared_by_bands_and_with_a_random_one(split, monkeypatch):
+    monkeypatch.setattr(trainer, "BANDS", (20, 30))
+    counts = (split.known + split.test).item_counts()
+    order = np.lexsort((-counts[split.known.items], split.known.users))  # rare items last in each list
+    known = Interactions(split.known.users[order], split.known.items[order], split.known.n_users, split.known.n_items)
+    test = Interactions(split.test.users, split.test.items, split.test.n_users, split.test.n_items)
+    found = trainer.compare_parts(known, test)
+    assert found["bands"] == [20, 30] and list(found["parts"]) == ["published", "a random part", "the end of each list"]
+    events = split.known + split.test
+    share = split.test.user_counts() / np.maximum(events.user_counts(), 1)
+    expected = (counts[split.test.items] < 20).sum() / share[events.users][counts[events.items] < 20].sum()
+    assert found["parts"]["published"]["held over expected"][0] == pytest.approx(expected, abs=1e-4)
+    random, end = (found["parts"][name] for name in ("a random part", "the end of each list"))
+    assert random["held over expected"] == pytest.approx([1, 1, 1], abs=0.25) and random["spread"] == pytest.approx(1, abs=0.2)
+    assert end["held over expected"][0] > 2 * end["held over expected"][-1] and end["spread"] > 1.5
+    assert found["parts"]["published"]["spread"] == pytest.approx(splits.spread_over_items(split), abs=1e-4)
+
+
 # the systems
 
 
@@ -147,7 +207,7 @@ def test_a_grid_fits_its_system():
 
 def test_softmax_starts_and_corrects_and_scales_as_it_is_told(split):
     def after(**changed):
-        how = SOFTMAX | {"layer_weights": (0.0, 1.0), "stages": [(1, 1e-9)]} | changed  # as good as untrained
+        how = SOFTMAX | {"layer_weights": (0.0, 1.0), "served_weights": (0.0, 1.0), "stages": [(1, 1e-9)]} | changed  # as good as untrained
         return at_scale.softmax(split.known, nothing, **how)
 
     spectral, random = after(), after(start="random")
@@ -156,11 +216,12 @@ def test_softmax_starts_and_corrects_and_scales_as_it_is_told(split):
     assert np.abs(random.start.weight.detach().numpy() - start).max() > 0.5
     cosine = after(temperature=0.1)
     assert 5 < np.abs(cosine.score_items(split.queries(np.arange(5)))).max() <= 10.001
-    trained = {correct: after(correct=correct, stages=[(2, 0.02)]) for correct in (True, False)}
+    trained = {share: after(correction=share, stages=[(2, 0.02)]) for share in (0.0, 1.0, 1.5)}
     popular = split.known.item_counts()
-    means = {correct: model.score_items(everyone(split.known)).mean(axis=0) for correct, model in trained.items()}
-    slopes = {correct: np.corrcoef(means[correct], popular)[0, 1] for correct in means}
-    assert slopes[True] > slopes[False] + 0.1  # without logQ popular items are pushed down
+    means = {share: model.score_items(everyone(split.known)).mean(axis=0) for share, model in trained.items()}
+    slopes = [np.corrcoef(means[share], popular)[0, 1] for share in means]
+    assert slopes[1] > slopes[0] + 0.1  # without logQ popular items are pushed down
+    assert slopes[2] > slopes[1] + 0.02  # with more than logQ they are pulled up
 
 
 def test_filters_are_the_sums_that_their_names_say(split):
@@ -289,12 +350,16 @@ def test_a_stored_row_is_of_the_present_code_and_whole(name):
     grid = json.loads(json.dumps(configurations(at_scale.SYSTEMS[name].grid)))  # tuples become lists
     assert row["configuration"] in grid and row["family"] == at_scale.SYSTEMS[name].family
     assert [tried["configuration"] for tried in row["tried"]] == (grid if len(grid) > 1 else [])
-    assert len(row["curve"]) > 5 if name in TRAINED else row["curve"] == []
+    assert len(row["curve"]) > 3 if name in TRAINED else row["curve"] == []
     _check_row(row)
 
 
 def test_all_systems_are_stored_and_nothing_else():
     assert set(scale_results.names()) == set(at_scale.SYSTEMS), "run: GOWALLA=folder make at-scale"
+
+
+def test_the_stored_comparison_of_the_parts_is_of_the_present_code():
+    assert scale_results.parts()["key"] == trainer.parts_key(), "out of date; run: GOWALLA=folder make at-scale"
 
 
 # the arms: what each idea bought
@@ -307,12 +372,13 @@ def test_an_arm_differs_from_the_one_before_by_what_its_name_says():
         return {key for key in arms[one] | arms[other] if arms[one].get(key) != arms[other].get(key)}
 
     assert changed("BPR", "BPR, larger steps") == {"stages"}
-    adding = ["softmax, large batches", "and logQ", "and spectral start", "and no layer 0", "and weight decay"]
-    named = [{"correct"}, {"start"}, {"layer_weights"}, {"weight_decay"}]
+    adding = list(arms)[2:-1]
+    layers = {"layer_weights", "served_weights"}
+    named = [{"correction"}, {"start"}, layers, {"weight_decay"}, {"correction"}, {"served_weights"}, {"dim"}]
     assert [changed(*pair) for pair in zip(adding, adding[1:])] == named
-    assert changed("and weight decay", "but cosine") == {"temperature"}
+    assert changed("and more than logQ", "but cosine, with 64") == {"temperature"}
     full = at_scale.SYSTEMS["LightGCN softmax"].grid
-    assert {key for key, values in full.items() if [arms["and weight decay"][key]] != values} == {"stages"}  # it is only shorter
+    assert {key for key, values in full.items() if [arms[adding[-1]][key]] != values} == {"stages"}  # it is only shorter
     assert len({sum(n for n, _ in configuration["stages"]) for configuration in arms.values()}) == 1
 
 

@@ -75,12 +75,13 @@ def stop_at(step):
     return on_step
 
 
-@pytest.mark.parametrize("step", [1, 4, 6, 7, 10, 12])
-def test_a_run_goes_on_bit_for_bit_wherever_it_was_stopped(tmp_path, step):
+@pytest.mark.parametrize("steps", [(1,), (4,), (6,), (7,), (10,), (12,), (3, 5), (5, 11), (9, 11)])
+def test_a_run_goes_on_bit_for_bit_wherever_and_however_often_it_was_stopped(tmp_path, steps):
     whole, history = fit()
     path, state = tmp_path / "checkpoint.pt", torch.get_rng_state()
-    with pytest.raises(Stop):
-        fit(checkpoint=path, every=2, on_step=stop_at(step))
+    for step in steps:
+        with pytest.raises(Stop):
+            fit(checkpoint=path, every=2, on_step=stop_at(step))
     resumed, again = fit(checkpoint=path, every=2)
     assert torch.equal(weights_of(resumed), weights_of(whole))
     pd.testing.assert_series_equal(again["loss"], history["loss"], check_exact=True)

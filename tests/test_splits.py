@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys_lite import splits
+from recsys_lite import splits, synthetic
 from recsys_lite.datasets import Dataset, movielens
 from recsys_lite.interactions import IdMap, Interactions
 
@@ -275,6 +275,26 @@ def test_the_protocol_is_what_the_book_says(book):
     assert (len(split.train), len(split.valid), len(split.test)) == (28906, 6894, 8613)
     assert data.interactions.ratings.min() == 4
     assert data.interactions.user_counts().min() == 5 and data.interactions.item_counts().min() == 5
+
+
+# how a test part lies over the items
+
+
+def test_spread_over_items_by_hand():
+    # user 0 has one of its two events in the test, user 1 one of its four: q = 1/2, 1/4
+    train = Interactions([0, 1, 1, 1], [0, 0, 2, 3], 2, 5)
+    test = Interactions([0, 1], [1, 1], 2, 5)
+    z = [(0 - 0.75) / (0.25 + 0.1875) ** 0.5, (2 - 0.75) / (0.25 + 0.1875) ** 0.5, -0.25 / 0.1875**0.5, -0.25 / 0.1875**0.5]
+    assert splits.spread_over_items(splits.Split(train, test)) == pytest.approx((sum(x * x for x in z) / 4) ** 0.5)
+
+
+def test_the_spread_of_a_random_part_is_one_and_that_of_the_popular_ones_more():
+    events = synthetic.World(n_users=400, n_items=150, seed=0).interactions(20, repeats=False)
+    random = [splits.spread_over_items(splits.at_random(events, seed=seed)) for seed in range(8)]
+    assert np.mean(random) == pytest.approx(1, abs=0.03)
+    chosen = np.lexsort((events.item_counts()[events.items], events.users))  # each user's most popular items last
+    popular = Interactions(events.users[chosen], events.items[chosen], events.n_users, events.n_items)
+    assert splits.spread_over_items(splits.per_user(popular, valid=None)) > 1.5
 
 
 # Split itself

@@ -4,10 +4,8 @@ Start it with torchrun, on one machine or many; `python -m recsys_lite.distribut
 """
 
 import os
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,15 +15,11 @@ import torch.distributed as dist
 from torch import Tensor
 
 from recsys_lite import training
+from recsys_lite.distributed.run import Run, place
 from recsys_lite.examples import Batch, Examples
 from recsys_lite.losses import Loss
 from recsys_lite.negatives import Negatives, NegativeSampler
 from recsys_lite.vectors import VectorModel, seeded
-
-
-def place() -> tuple[int, int]:
-    """(rank, number of processes); (0, 1) where there is no process group."""
-    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
 
 
 @contextmanager
@@ -139,26 +133,6 @@ def step_loss(model: VectorModel, batch: Batch, loss: Loss, drawn: Negatives) ->
     return loss(training.batch_scores(_Part(model, positives, rows), mine, drawn)), share
 
 
-def _write(state: Mapping, path: Path) -> None:
-    """Whole or not at all: another file first, on the disk, then one rename."""
-    part = path.with_name(path.name + ".part")
-    with part.open("wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
-
-
-def _read(path: Path | None) -> dict | None:
-    """The checkpoint as the first process finds it, in all processes."""
-    found = [None]
-    if path is not None and place()[0] == 0 and path.exists():
-        found = [torch.load(path, map_location="cpu", weights_only=True)]
-    if place()[1] > 1:
-        dist.broadcast_object_list(found)
-    return found[0]
-
-
 def fit(
     model: VectorModel,
     examples: Examples,
@@ -194,61 +168,31 @@ def fit(
         )
     (rank, size), generator = place(), torch.Generator().manual_seed(seed)
     stepper = _Summed(optimizer(model.parameters(), lr=learning_rate, weight_decay=weight_decay))
-    now = {"epoch": 1, "batch": 0, "step": 0, "total": 0.0, "weight": 0.0, "seconds": 0.0, "history": []}
     setting = {"batch_size": batch_size, "learning_rate": learning_rate, "weight_decay": weight_decay, "seed": seed}
-    saved = _read(checkpoint)
-    if saved is not None:
-        if saved["setting"] != setting:
-            raise ValueError(f"checkpoint must be of a run with {setting}; got {saved['setting']}. Use another file.")
-        model.load_state_dict(saved["model"])
-        stepper.optimizer.load_state_dict(saved["optimizer"])
-        now = saved["now"]
+    run = Run(model, stepper.optimizer, generator, setting, checkpoint)
+    run.resume()
     if size > 1:
         for tensor in model.state_dict().values():
             dist.broadcast(tensor, 0)
-
-    def save() -> None:
-        if checkpoint is not None and rank == 0:
-            parts = {"model": model.state_dict(), "optimizer": stepper.optimizer.state_dict(), "setting": setting}
-            _write(parts | {"now": now, "begun": begun, "generator": generator.get_state()}, Path(checkpoint))
-
     model.train()
-    while now["epoch"] <= n_epochs:
-        if saved is not None:
-            generator.set_state(saved["begun"])
-        begun, start = generator.get_state(), time.perf_counter() - now["seconds"]
-        batches = examples.batches(batch_size, generator)
-        for _ in islice(batches, now["batch"]):  # done before; the order was drawn when the epoch began
-            pass
-        if saved is not None:
-            generator.set_state(saved["generator"])
-            saved = None
-        for batch in batches:
-            now["batch"] += 1
+    while run.now["epoch"] <= n_epochs:
+        for batch in run.batches(examples):
             weight = float(batch.weight.sum())
             if weight == 0:
                 continue
-            with seeded((seed << 32) + now["step"] * size + rank):
+            with seeded((seed << 32) + run.now["step"] * size + rank):
                 values, share = step_loss(model, batch, loss, negatives(batch, generator))
                 even = torch.full_like(share, 1 / len(share))  # training._step takes a mean; this makes it the sum
                 value = torch.tensor(training._step(stepper, values * share / even, even), dtype=torch.float64)
             value = value.to(share.device)
             if size > 1:
                 dist.all_reduce(value)
-            now["step"] += 1
-            now["total"] += weight * value.item()
-            now["weight"] += weight
-            now["seconds"] = time.perf_counter() - start
-            if now["step"] % every == 0:
-                save()
+            run.count(value.item(), weight)
+            if run.now["step"] % every == 0:
+                run.save()
             if on_step is not None:
-                on_step(now["step"])
-        if now["weight"] == 0:
-            raise ValueError("examples must give at least one positive of positive weight an epoch; got none.")
-        row = {"epoch": now["epoch"], "loss": now["total"] / now["weight"], "seconds": now["seconds"]}
-        now |= {"epoch": now["epoch"] + 1, "batch": 0, "total": 0.0, "weight": 0.0, "seconds": 0.0}
-        now["history"] = [*now["history"], row]
-        begun = generator.get_state()
-        save()
+                on_step(run.now["step"])
+        run.end_epoch()
+        run.save()
     model.eval()
-    return pd.DataFrame(now["history"])
+    return pd.DataFrame(run.now["history"])
