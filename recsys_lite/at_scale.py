@@ -139,7 +139,7 @@ def closed_form(make: Callable[..., Recommender]) -> Callable[..., Recommender]:
 
 
 class System(NamedTuple):
-    """How a system is fitted, and with what: `grid` names the values tried on valid, `shown` is said on the page."""
+    """How a system is fitted, and with what: `grid` names the values tried on valid."""
 
     family: str
     fit: Callable[..., Recommender]

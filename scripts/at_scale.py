@@ -168,9 +168,9 @@ def main() -> None:
         if name == PARTS:
             path, found = scale_results.PARTS, compare_parts(known, test)
         elif name in at_scale.IDEAS:
-            path, found = (scale_results.FOLDER / "ideas" / f"{name}.json", try_idea(name, known))
+            path, found = scale_results.FOLDER / "ideas" / f"{name}.json", try_idea(name, known)
         else:
-            path, found = (scale_results.FOLDER / f"{name}.json", train(name, known, test, arguments.threads))
+            path, found = scale_results.FOLDER / f"{name}.json", train(name, known, test, arguments.threads)
             print(f"  {found['recall@20']:.4f} {found['ndcg@20']:.4f} in {found['seconds']:.0f} s {found['configuration']}", flush=True)
         write(path, json.dumps(found, indent=1, ensure_ascii=False) + "\n")
 

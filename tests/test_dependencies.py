@@ -178,6 +178,9 @@ def test_a_row_is_of_the_judgement_too(package, module, old):
 
 def test_a_docstring_does_not_count(package):
     assert not changed(ALS, package / "factorization.py", '"""', '"""Anew: ')
+    there = '        """Alternate n_iterations times from item vectors N(0, 1/d), users first."""\n'
+    assert not changed(ALS, package / "factorization.py", there, "")  # nor that there is one
+    assert changed(ALS, package / "factorization.py", there, there + "        return self\n")
 
 
 def test_data_count_where_the_code_that_counts_names_them(package):
